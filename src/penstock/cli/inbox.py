@@ -1,0 +1,101 @@
+"""What waits for people: list it, claim it, complete it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.output import brief, moment, plain, state, table, text_of
+from penstock.cli.remote import Session, json_value, remote
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from penstock.client.models import Item
+
+Id = Annotated[str, typer.Argument(metavar="ITEM")]
+
+OPEN = ("READY", "CLAIMED")
+
+
+inbox_app = typer.Typer(help="What waits for people.", invoke_without_command=True)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(inbox_app, name="inbox", rich_help_panel="People")
+
+
+@inbox_app.callback()
+@remote
+def listing(
+    session: Session,
+    ctx: typer.Context,
+    *,
+    state: Annotated[list[str] | None, typer.Option("--state", help="May repeat; else the open ones.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Not only mine and my groups'.")] = False,
+    process: Annotated[str | None, typer.Option("--process")] = None,
+    task: Annotated[str | None, typer.Option("--task")] = None,
+    definition: Annotated[str | None, typer.Option("--definition")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
+) -> None:
+    """List what waits for people: mine and what I may claim."""
+    if ctx.invoked_subcommand:
+        return
+    page = session.client.items.list(
+        state=state or OPEN, mine=None if everyone else True, process=process, task=task, definition=definition,
+        limit=limit,
+    )  # fmt: skip
+    session.out.show(page, lambda console: _print_items(console, page.items))
+    if page.next:
+        session.out.note(f"only the first {limit}; there are more (--limit)")
+
+
+@inbox_app.command()
+@remote
+def show(session: Session, item: Id) -> None:
+    """Show one, with its data and the schema of its output."""
+    _show(session, session.client.items.get(item))
+
+
+@inbox_app.command()
+@remote
+def claim(session: Session, item: Id) -> None:
+    """Make one mine."""
+    _show(session, session.client.items.claim(item))
+
+
+@inbox_app.command()
+@remote
+def complete(
+    session: Session,
+    item: Id,
+    *,
+    output: Annotated[str | None, typer.Option("--output", metavar="JSON|@FILE")] = None,
+) -> None:
+    """Finish one."""
+    result = json_value(output, "--output", absent={})
+    _show(session, session.client.items.complete(item, result))
+
+
+def _show(session: Session, item: Item) -> None:
+    session.out.show(item, lambda console: _print_item(console, item))
+
+
+def _print_items(console: Console, items: list[Item]) -> None:
+    rows = [
+        [
+            plain(each.id), plain(text_of(each.name) or each.task, "bold"), state(each.state), plain(each.owner),
+            plain(f"{each.definition} {each.process}"), moment(each.due_at), moment(each.created_at),
+        ]
+        for each in items
+    ]  # fmt: skip
+    console.print(table(["item", "what", "state", "owner", "process", "due", "since"], rows))
+
+
+def _print_item(console: Console, item: Item) -> None:
+    _print_items(console, [item])
+    parts = {"description": text_of(item.description), "data": item.data, "schema": item.schema, "output": item.output}
+    for name, value in parts.items():
+        if value:
+            console.print(plain(f"{name}:", "dim"), plain(value if isinstance(value, str) else brief(value, 2_000)))

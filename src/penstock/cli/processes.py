@@ -1,0 +1,123 @@
+"""Start processes, list them, look at one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.cli.output import brief, moment, plain, state, table
+from penstock.cli.remote import Session, instant, json_value, pairs, remote
+from penstock.cli.timeline import print_history, print_process
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from penstock.client import Client
+    from penstock.client.models import Process
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A process.")]
+Json = Annotated[str | None, typer.Option(metavar="JSON|@FILE")]
+
+ENDED = frozenset({"COMPLETED", "CANCELLED", "TERMINATED"})
+PANEL = "Processes"
+
+
+def register(app: typer.Typer) -> None:
+    for command in (start, ps, show, history):
+        app.command(rich_help_panel=PANEL)(command)
+
+
+@remote
+def start(  # noqa: PLR0913 - the members of a start
+    session: Session,
+    code: Annotated[str, typer.Argument(help="The definition's code.")],
+    *,
+    input: Json = None,
+    metadata: Json = None,
+    entity: Json = None,
+    id: Annotated[str | None, typer.Option("--id", help="A UUID of your own: the same twice starts once.")] = None,
+    version: Annotated[int | None, typer.Option("--version", help="Else the latest.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it ends or has an incident (exit code 1).")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 3600,
+) -> None:
+    """Start a process."""
+    given, about, of = json_value(input, "--input"), json_value(metadata, "--metadata"), json_value(entity, "--entity")
+    process = session.client.processes.start(code, given, version=version, id=id, metadata=about, entity=of)
+    if wait:
+        with session.out.working(f"{process.id} is running"):
+            process = _waited(session.client, process, timeout)
+    session.out.show(process, lambda console: _print_started(console, process))
+    if wait and process.status != "COMPLETED":
+        typer.echo(f"penstock: {process.id} is {process.status} (penstock show {process.id})", err=True)
+        raise typer.Exit(1)
+
+
+def _waited(client: Client, process: Process, timeout: float) -> Process:
+    until, pause = time.monotonic() + timeout, 0.05
+    while process.status not in ENDED and process.status != "FAILED" and time.monotonic() < until:
+        time.sleep(pause)
+        pause = min(1.0, pause * 1.5)
+        process = client.processes.get(process.id)
+    return process
+
+
+def _print_started(console: Console, process: Process) -> None:
+    console.print(plain(process.id, "bold"), plain(f"{process.definition} {process.version}"), state(process.status))
+    if process.output is not None:
+        console.print(plain(brief(process.output, 4_000)))
+
+
+@remote
+def ps(  # noqa: PLR0913 - the filters of the call
+    session: Session,
+    *,
+    status: Annotated[list[str] | None, typer.Option("--status", help="May repeat.")] = None,
+    definition: Annotated[str | None, typer.Option("--definition")] = None,
+    version: Annotated[int | None, typer.Option("--version")] = None,
+    created_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Created at or after.")] = None,
+    created_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Created before.")] = None,
+    created_by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL")] = None,
+    search: Annotated[
+        list[str] | None, typer.Option("--search", metavar="PATH=VALUE", help="As metadata.customer=ACME; may repeat.")
+    ] = None,
+    order: Annotated[str | None, typer.Option("--order")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="From the `next` of the list before.")] = None,
+) -> None:
+    """List processes."""
+    after, before = instant(created_from, "--from"), instant(created_to, "--to")
+    states, wanted = [each.upper() for each in status or []], pairs(search, "--search")
+    page = session.client.processes.list(
+        status=states, definition=definition, version=version, created_from=after, created_to=before,
+        created_by=created_by, search=wanted, order=order, limit=limit, cursor=cursor,
+    )  # fmt: skip
+    rows = [
+        [
+            plain(each.id), plain(each.definition), plain(each.version), state(each.status),
+            plain(each.incidents or "", "bold red"), moment(each.created_at), moment(each.ended_at),
+        ]
+        for each in page.items
+    ]  # fmt: skip
+    columns = ["process", "definition", "version", "status", "incidents", "created", "ended"]
+    session.out.show(page, lambda console: console.print(table(columns, rows)))
+    if page.next:
+        session.out.note(f"there are more: --cursor {page.next}")
+
+
+@remote
+def show(session: Session, id: Id) -> None:
+    """Show a process: its visits with their states, times and failures, and its values."""
+    processes = session.client.processes
+    process = processes.get(id)
+    visits, values = [*processes.visits.all(id, limit=200)], [*processes.values(id).list.all(limit=200)]
+    answer = {"process": process, "visits": visits, "values": values}
+    session.out.show(answer, lambda console: print_process(console, process, visits, values))
+
+
+@remote
+def history(session: Session, id: Id) -> None:
+    """Show everything that happened in a process, with who and when."""
+    entries = [*session.client.processes.history.all(id, limit=200)]
+    session.out.show({"items": entries}, lambda console: print_history(console, entries))

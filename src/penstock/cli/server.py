@@ -1,0 +1,135 @@
+"""Commands that run or look after a server here: `penstock.wiring` does the work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from penstock.cli.output import Output, plain, table
+from penstock.cli.remote import AsJson
+
+if TYPE_CHECKING:
+    from penstock.config import Loaded, Settings
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Settings (TOML); else the file PENSTOCK_CONFIG names.")
+]
+Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
+Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on.")]
+
+config_app = typer.Typer(help="The server's settings.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (dev, serve, migrate, backup, restore, doctor):
+        app.command(rich_help_panel="Server")(command)
+    app.add_typer(config_app, name="config", rich_help_panel="Server")
+
+
+def dev(
+    data: Annotated[Path, typer.Option("--data", file_okay=False, help="Folder of the database and credentials.json.")],
+    port: Port = None,
+    host: Host = None,
+    config: ConfigFile = None,
+) -> None:
+    """Serve a demo tenant from one folder, with SQLite."""
+    settings = _load(config, data_dir=str(data), host=host, port=port).settings
+    from penstock import wiring  # noqa: PLC0415 - the server, only to serve
+
+    wiring.run_dev(data, settings.host, settings.port, settings)
+
+
+def serve(config: ConfigFile = None, host: Host = None, port: Port = None) -> None:
+    """Serve, as the settings say."""
+    settings = _load(config, host=host, port=port).settings
+    from penstock import wiring  # noqa: PLC0415
+
+    wiring.run_server(settings)
+
+
+def migrate(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Bring the database to this version's schema."""
+    from penstock import wiring  # noqa: PLC0415
+
+    _report(_load(config).settings, wiring.migrate, "migrating", as_json=as_json)
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(help="Where the copy goes.")],
+    *,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the database and documents while the server runs."""
+    from penstock import wiring  # noqa: PLC0415
+
+    _report(_load(config).settings, lambda settings: wiring.backup(settings, target), "backing up", as_json=as_json)
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(exists=True, help="A backup.")],
+    *,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a backup in the place of what is there; the server must not run."""
+    from penstock import wiring  # noqa: PLC0415
+
+    _report(_load(config).settings, lambda settings: wiring.restore(settings, source), "restoring", as_json=as_json)
+
+
+def doctor(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Check settings, database and machine; exit code 1 when something is wrong."""
+    settings = _load(config).settings
+    from penstock import wiring  # noqa: PLC0415
+
+    out = Output(as_json=as_json)
+    with out.working("checking"):
+        checks = wiring.doctor(settings)
+    sound = all(good for _, good, _ in checks)
+    data = {"ok": sound, "checks": [{"name": name, "ok": good, "detail": text} for name, good, text in checks]}
+    rows = [
+        (plain("ok", "green") if good else plain("WRONG", "bold red"), plain(name), plain(text))
+        for name, good, text in checks
+    ]
+    out.show(data, lambda console: console.print(table(["", "check", "found"], rows)))
+    if not sound:
+        raise typer.Exit(1)
+
+
+@config_app.command("show")
+def config_show(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Print every setting, and where it comes from. Secrets are masked."""
+    from penstock.config import shown  # noqa: PLC0415
+
+    loaded = _load(config)
+    values = shown(loaded.settings)
+    data = {name: {"value": value, "source": loaded.sources[name]} for name, value in values.items()}
+    rows = [(plain(name), plain(_human(value)), plain(loaded.sources[name], "dim")) for name, value in values.items()]
+    Output(as_json=as_json).show(data, lambda console: console.print(table(["setting", "value", "from"], rows)))
+
+
+@config_app.callback()
+def _config() -> None:
+    """The server's settings."""
+
+
+def _load(config: Path | None, **given: Any) -> Loaded:
+    from penstock.config import load  # noqa: PLC0415
+
+    return load(config, **given)
+
+
+def _report(settings: Settings, work: Any, label: str, *, as_json: bool) -> None:
+    out = Output(as_json=as_json)
+    with out.working(label):
+        message: str = work(settings)
+    out.show({"message": message}, lambda console: console.print(plain(message)))
+
+
+def _human(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)

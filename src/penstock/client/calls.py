@@ -1,0 +1,430 @@
+"""Every call of the native door (`docs/api.md`), once. What is here is what both clients can do.
+
+Each method only builds a request; `verb` and `listing` make it a call. Nothing here sends.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from penstock.client import models
+from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
+
+T = TypeVar("T")
+
+Document = Mapping[str, Any] | str | bytes
+"""A definition: decoded, or its YAML or JSON text."""
+
+
+class Values(Namespace[M]):
+    """Keys, values and counters of one process or one definition."""
+
+    def __init__(self, sender: Sender, path: str) -> None:
+        super().__init__(sender)
+        self._path = path
+
+    @listing
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Request[models.Page[models.Value]]:
+        return _get(self._path, models.Page[models.Value], limit=limit, cursor=cursor)
+
+    @verb
+    def get(self, key: str) -> Request[models.Value]:
+        """Raises `NotFound` for an absent key."""
+        return _get(f"{self._path}/{segment(key)}", models.Value)
+
+    @verb
+    def put(self, key: str, value: Any) -> Request[models.Value]:
+        return _change("PUT", f"{self._path}/{segment(key)}", models.Value, value)
+
+    @verb
+    def delete(self, key: str) -> Request[None]:
+        return _change("DELETE", f"{self._path}/{segment(key)}", type(None))
+
+    @verb
+    def increment(self, key: str) -> Request[models.Value]:
+        """Adds exactly one; an absent key becomes 1."""
+        return _change("POST", f"{self._path}/{segment(key)}/increment", models.Value)
+
+
+class Definitions(Namespace[M]):
+    @verb
+    def deploy(self, document: Document) -> Request[models.Deployed]:
+        """Makes a new version, unless it is the same as the latest. Raises `Invalid` with every problem."""
+        return _document("/definitions", models.Deployed, document)
+
+    @verb
+    def validate(self, document: Document) -> Request[models.Validation]:
+        return _document("/definitions/~validate", models.Validation, document)
+
+    @listing
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Request[models.Page[models.Definition]]:
+        return _get("/definitions", models.Page[models.Definition], limit=limit, cursor=cursor)
+
+    @verb
+    def get(self, code: str) -> Request[models.Definition]:
+        return _get(f"/definitions/{segment(code)}", models.Definition)
+
+    @listing
+    def versions(
+        self, code: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.Version]]:
+        return _get(f"/definitions/{segment(code)}/versions", models.Page[models.Version], limit=limit, cursor=cursor)
+
+    @verb
+    def version(self, code: str, number: int) -> Request[models.Version]:
+        return _get(f"/definitions/{segment(code)}/versions/{number}", models.Version)
+
+    def values(self, code: str) -> Values[M]:
+        return Values(self.sender, f"/definitions/{segment(code)}/values")
+
+
+class Processes(Namespace[M]):
+    @verb
+    def start(
+        self,
+        definition: str,
+        input: Any = None,
+        *,
+        version: int | None = None,
+        id: str | None = None,
+        metadata: Any = None,
+        entity: Any = None,
+    ) -> Request[models.Process]:
+        """The same `id` a second time answers with the process that is there."""
+        new = models.NewProcess(definition, version, id, input, metadata, entity)
+        return _change("POST", "/processes", models.Process, new)
+
+    @verb
+    def start_many(self, processes: Sequence[models.NewProcess]) -> Request[models.StartResults]:
+        """1 to 500 in one call; each entry of the answer stands for itself."""
+        return _change("POST", "/processes/~batch", models.StartResults, {"processes": list(processes)})
+
+    @listing
+    def list(  # noqa: PLR0913 - the filters of the call
+        self,
+        *,
+        status: str | Sequence[str] | None = None,
+        definition: str | None = None,
+        version: int | None = None,
+        created_from: datetime | None = None,
+        created_to: datetime | None = None,
+        created_by: str | None = None,
+        search: Mapping[str, str] | None = None,
+        order: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Request[models.Page[models.Process]]:
+        """`search` maps `metadata.NAME`, `input.NAME` or `entity.NAME` to what it must be."""
+        return _get(
+            "/processes", models.Page[models.Process], status=status, definition=definition, version=version,
+            created_from=created_from, created_to=created_to, created_by=created_by, order=order, limit=limit,
+            cursor=cursor, **(search or {}),
+        )  # fmt: skip
+
+    @verb
+    def get(self, id: str) -> Request[models.Process]:
+        return _get(_process(id), models.Process)
+
+    @listing
+    def history(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.HistoryEntry]]:
+        return _get(_process(id, "history"), models.Page[models.HistoryEntry], limit=limit, cursor=cursor)
+
+    @listing
+    def visits(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.Visit]]:
+        return _get(_process(id, "visits"), models.Page[models.Visit], limit=limit, cursor=cursor)
+
+    @verb
+    def complete(self, id: str, output: Any = None) -> Request[models.Process]:
+        """For processes that a client or code drives."""
+        return _command(id, "complete", output=output)
+
+    @verb
+    def cancel(self, id: str, reason: str | None = None) -> Request[models.Process]:
+        return _command(id, "cancel", reason=reason)
+
+    @verb
+    def terminate(self, id: str, reason: str | None = None) -> Request[models.Process]:
+        return _command(id, "terminate", reason=reason)
+
+    @verb
+    def suspend(self, id: str) -> Request[models.Process]:
+        return _command(id, "suspend")
+
+    @verb
+    def resume(self, id: str) -> Request[models.Process]:
+        return _command(id, "resume")
+
+    @verb
+    def retry(self, id: str) -> Request[models.Process]:
+        """A new attempt of each incident's visit, in place."""
+        return _command(id, "retry")
+
+    @verb
+    def debug(
+        self, id: str, at: int | str, *, input: Any = msgspec.UNSET, output: Any = msgspec.UNSET
+    ) -> Request[models.Process]:
+        """Gives a visit (by number) or a node (by code) its input or its output by hand, one of both."""
+        if (input is msgspec.UNSET) == (output is msgspec.UNSET):
+            raise TypeError("debug takes one of input= and output=")
+        given = {"output": output} if input is msgspec.UNSET else {"input": input}
+        return _change("POST", _process(id, "debug"), models.Process, _place(at) | given)
+
+    @verb
+    def skip(self, id: str, at: int | str, output: Any = None) -> Request[models.Process]:
+        """Ends a visit (by number) or a node's visit (by code) with an output."""
+        return _command(id, "skip", **_place(at), output=output)
+
+    @verb
+    def restart(self, id: str, node: str, *, scope: int | None = None) -> Request[models.Process]:
+        return _command(id, "restart", node=node, scope=scope)
+
+    @verb
+    def migrate(
+        self, id: str, version: int, *, mapping: Mapping[str, str] | None = None, dry_run: bool = False
+    ) -> Request[models.Migration]:
+        body = _given(version=version, mapping=mapping, dry_run=dry_run or None)
+        return _change("POST", _process(id, "migrate"), models.Migration, body)
+
+    @verb
+    def signal(self, id: str, name: str, *, key: str | None = None, payload: Any = None) -> Request[models.Delivery]:
+        body = _given(name=name, key=key, payload=payload)
+        return _change("POST", _process(id, "signal"), models.Delivery, body)
+
+    def values(self, id: str) -> Values[M]:
+        return Values(self.sender, _process(id, "values"))
+
+
+class Items(Namespace[M]):
+    @listing
+    def list(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        mine: bool | None = None,
+        process: str | None = None,
+        task: str | None = None,
+        definition: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Request[models.Page[models.Item]]:
+        """`mine`: what the caller owns or may claim."""
+        return _get(
+            "/items", models.Page[models.Item], state=state, mine=mine, process=process, task=task,
+            definition=definition, limit=limit, cursor=cursor,
+        )  # fmt: skip
+
+    @verb
+    def get(self, id: str) -> Request[models.Item]:
+        return _get(f"/items/{segment(id)}", models.Item)
+
+    @verb
+    def claim(self, id: str) -> Request[models.Item]:
+        return _change("POST", f"/items/{segment(id)}/claim", models.Item)
+
+    @verb
+    def complete(self, id: str, output: Any = None) -> Request[models.Item]:
+        return _change("POST", f"/items/{segment(id)}/complete", models.Item, {"output": output})
+
+
+class Jobs(Namespace[M]):
+    """What workers call. Leases fence every answer, so these calls carry no idempotency key and may be repeated."""
+
+    @verb
+    def poll(
+        self,
+        topics: Iterable[str],
+        *,
+        max: int = 1,
+        wait: float | None = None,
+        lease: float | None = None,
+        worker: str | None = None,
+    ) -> Request[models.Jobs]:
+        body = models.Poll(sorted(topics), max, lease, worker, wait)
+        return _jobs("poll", models.Jobs, body, wait=wait or 0.0)
+
+    @verb
+    def complete(
+        self, jobs: Sequence[models.CompleteEntry], *, poll: models.Poll | None = None
+    ) -> Request[models.JobResults]:
+        return _batch("complete", jobs, poll)
+
+    @verb
+    def fail(self, jobs: Sequence[models.FailEntry], *, poll: models.Poll | None = None) -> Request[models.JobResults]:
+        return _batch("fail", jobs, poll)
+
+    @verb
+    def throw(
+        self, jobs: Sequence[models.ThrowEntry], *, poll: models.Poll | None = None
+    ) -> Request[models.JobResults]:
+        return _batch("throw", jobs, poll)
+
+    @verb
+    def extend(self, jobs: Sequence[models.ExtendEntry]) -> Request[models.JobResults]:
+        return _batch("extend", jobs, None)
+
+    @verb
+    def log(self, jobs: Sequence[models.LogEntry]) -> Request[models.JobResults]:
+        return _batch("log", jobs, None)
+
+    @verb
+    def complete_one(
+        self,
+        id: str,
+        output: Any = None,
+        *,
+        lease: str | int | None = None,
+        token: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        increments: Sequence[str] | None = None,
+    ) -> Request[None]:
+        """With the job's lease, or with its token in place of the client's."""
+        return _one(id, "complete", token, output=output, lease=lease, values=values, increments=increments)
+
+    @verb
+    def fail_one(
+        self,
+        id: str,
+        failure: models.Failure,
+        *,
+        lease: str | int | None = None,
+        token: str | None = None,
+        delay: float | None = None,
+    ) -> Request[None]:
+        return _one(id, "fail", token, failure=failure, lease=lease, delay=delay)
+
+    @verb
+    def throw_one(
+        self,
+        id: str,
+        code: str,
+        message: str | None = None,
+        data: Any = None,
+        *,
+        lease: str | int | None = None,
+        token: str | None = None,
+    ) -> Request[None]:
+        return _one(id, "throw", token, code=code, message=message, data=data, lease=lease)
+
+
+class Api(Namespace[M]):
+    """The whole door; the base of both clients."""
+
+    def __init__(self, sender: Sender) -> None:
+        super().__init__(sender)
+        self.definitions: Definitions[M] = Definitions(sender)
+        self.processes: Processes[M] = Processes(sender)
+        self.items: Items[M] = Items(sender)
+        self.jobs: Jobs[M] = Jobs(sender)
+
+    @verb
+    def me(self) -> Request[models.Me]:
+        return _get("/me", models.Me)
+
+    @verb
+    def message(
+        self,
+        name: str,
+        *,
+        key: str | None = None,
+        payload: Any = None,
+        id: str | None = None,
+        ttl: float | None = None,
+    ) -> Request[models.Accepted]:
+        """To one waiter with this name and key, now or within `ttl` seconds; deduplicated by `id`."""
+        body = _given(name=name, key=key, payload=payload, id=id, ttl=ttl)
+        return _change("POST", "/messages", models.Accepted, body)
+
+    @verb
+    def broadcast(self, name: str, payload: Any = None) -> Request[models.Delivery]:
+        """A signal to everyone who waits for it now."""
+        return _change("POST", "/signals", models.Delivery, _given(name=name, payload=payload))
+
+    @verb
+    def openapi(self) -> Request[dict[str, Any]]:
+        return _get("/openapi.json", dict[str, Any])
+
+
+def token_request(form: Mapping[str, str], basic: tuple[str, str] | None = None) -> Request[models.Token]:
+    """A new access token. Repeating it does no harm: it makes another one."""
+    headers = {}
+    if basic:
+        pair = base64.b64encode(":".join(basic).encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    body = msgspec.json.encode(form)
+    return Request(
+        "POST", f"{API}/token", models.Token, body=body, headers=headers, repeatable=True, keyed=False, bearer=""
+    )
+
+
+def _get(path: str, answer: type[T], **query: Any) -> Request[T]:
+    return Request("GET", API + path, answer, query=tuple(_pairs(query)), repeatable=True, keyed=False)
+
+
+def _change(method: str, path: str, answer: type[T], body: Any = msgspec.UNSET) -> Request[T]:
+    encoded = None if body is msgspec.UNSET else msgspec.json.encode(body)
+    return Request(method, API + path, answer, body=encoded)
+
+
+def _process(id: str, *rest: str) -> str:
+    return "/".join(("/processes", segment(id), *rest))
+
+
+def _command(id: str, name: str, **members: Any) -> Request[models.Process]:
+    # A command that takes nothing has no body; one that may take something has an object, if an empty one.
+    body = _given(**members) if members else msgspec.UNSET
+    return _change("POST", _process(id, name), models.Process, body)
+
+
+def _place(at: int | str) -> dict[str, Any]:
+    return {"visit": at} if isinstance(at, int) else {"node": at}
+
+
+def _document(path: str, answer: type[T], document: Document) -> Request[T]:
+    if isinstance(document, Mapping):
+        return Request("POST", API + path, answer, body=msgspec.json.encode(document))
+    body = document.encode() if isinstance(document, str) else document
+    # JSON is YAML too, but a JSON parser tells better what is wrong with JSON.
+    kind = "application/json" if body.lstrip()[:1] == b"{" else "application/yaml"
+    return Request("POST", API + path, answer, body=body, content_type=kind)
+
+
+def _jobs(name: str, answer: type[T], body: Any, wait: float = 0.0) -> Request[T]:
+    encoded = msgspec.json.encode(body)
+    return Request("POST", f"{API}/jobs/{name}", answer, body=encoded, repeatable=True, keyed=False, wait=wait)
+
+
+def _batch(name: str, jobs: Sequence[models.Entry], poll: models.Poll | None) -> Request[models.JobResults]:
+    return _jobs(name, models.JobResults, _given(jobs=list(jobs), poll=poll))
+
+
+def _one(id: str, name: str, token: str | None, **members: Any) -> Request[None]:
+    body = msgspec.json.encode(_given(**members))
+    path = f"{API}/jobs/{segment(id)}/{name}"
+    return Request("POST", path, type(None), body=body, repeatable=True, keyed=False, bearer=token)
+
+
+def _given(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def _pairs(query: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in query.items():
+        if value is None:
+            continue
+        for one in [value] if isinstance(value, str) or not isinstance(value, Iterable) else value:
+            yield name, _text(one)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,0 +1,235 @@
+"""`Client` and `AsyncClient`: where to, as whom, how; and the two ports `exchange` works over."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import ssl
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+
+from penstock import __version__
+from penstock.client import credentials as sources
+from penstock.client.calls import Api
+from penstock.client.credentials import Credentials, Grant
+from penstock.client.errors import CredentialsError, Unreachable
+from penstock.client.exchange import Access, Call, Reply, Retry, exchange
+from penstock.client.request import Async, M, Request, Sync
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """How connections are made; times in seconds."""
+
+    timeout: float = 30.0
+    """To read an answer (a long poll's wait comes on top) and to write a request."""
+    connect_timeout: float = 5.0
+    max_connections: int = 20
+    keepalive: float = 60.0
+    verify: ssl.SSLContext | bool = True
+
+
+class _Base(Api[M], ABC):
+    """What both clients share: where to, as whom, how."""
+
+    asynchronous: ClassVar[bool]
+
+    def __init__(
+        self,
+        url: str | Credentials,
+        client_id: str | None = None,
+        client_secret: str | None = None,
+        *,
+        token: str | None = None,
+        retry: Retry | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        if not isinstance(url, Credentials):
+            url = Credentials(url, Grant(client_id=client_id, client_secret=client_secret, token=token))
+        parts = urlsplit(url.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise CredentialsError(f"not a server's URL: {url.url!r} (expected http://… or https://…)")
+        self.credentials = url
+        self.retry = retry or Retry()
+        self.transport = transport or Transport()
+        self.key: str | None = None
+        """The idempotency key of `using`; None makes one for each changing call."""
+        self._access = Access(url.grant)
+        self._connect()
+        super().__init__(self)
+
+    @classmethod
+    def from_credentials(
+        cls,
+        path: str | Path | None = None,
+        *,
+        url: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        retry: Retry | None = None,
+        transport: Transport | None = None,
+    ) -> Self:
+        """From a credentials.json; without a path from PENSTOCK_* variables or ./.penstock/credentials.json.
+
+        `url` overrides the one found. Raises `CredentialsError`.
+        """
+        found = sources.load(path, environ)
+        return cls(replace(found, url=url) if url else found, retry=retry, transport=transport)
+
+    def as_user(self, email: str, password: str | None = None) -> Self:
+        """A client of its own for a user; the password may come from the credentials file."""
+        return type(self)(self.credentials.as_user(email, password), retry=self.retry, transport=self.transport)
+
+    def using(self, *, key: str | None = None, retry: Retry | None = None) -> Self:
+        """The same client and connections with an idempotency key (for one call), or with another retry policy."""
+        twin = copy.copy(self)
+        twin.retry = retry or self.retry
+        twin.key = key
+        Api.__init__(twin, twin)
+        return twin
+
+    @abstractmethod
+    def _connect(self) -> None: ...
+
+    @abstractmethod
+    def send(self, request: Request[Any], /) -> Any: ...
+
+    def _http_options(self) -> dict[str, Any]:
+        parts = urlsplit(self.credentials.url)
+        how = self.transport
+        return {
+            "base_url": self.credentials.url.rstrip("/"),
+            "headers": {"User-Agent": f"penstock-python/{__version__}"},
+            "timeout": httpx.Timeout(how.timeout, connect=how.connect_timeout),
+            "limits": httpx.Limits(
+                max_connections=how.max_connections,
+                max_keepalive_connections=how.max_connections,
+                keepalive_expiry=how.keepalive,
+            ),
+            # Reading the CA bundle takes longer than many a call; without TLS nobody asks for it.
+            "verify": how.verify if parts.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            # A proxy cannot reach this machine's own loopback.
+            "trust_env": parts.hostname not in ("localhost", "127.0.0.1", "::1"),
+        }
+
+
+class Client(_Base[Sync]):
+    """The native API, blocking. Threads may share one."""
+
+    asynchronous: ClassVar[bool] = False
+
+    def _connect(self) -> None:
+        self._port = _BlockingPort(httpx.Client(**self._http_options()), self.transport)
+
+    def send(self, request: Request[T], /) -> T:
+        """Carries any request out; the namespaces' methods are made of it. Raises `ClientError`."""
+        return _finish(exchange(self._port, request, self._access, self.retry, self.key))
+
+    def close(self) -> None:
+        self._port.http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class AsyncClient(_Base[Async]):
+    """The native API for asyncio. Belongs to one event loop."""
+
+    asynchronous: ClassVar[bool] = True
+
+    def _connect(self) -> None:
+        self._port = _AsyncPort(httpx.AsyncClient(**self._http_options()), self.transport)
+
+    async def send(self, request: Request[T], /) -> T:
+        """Carries any request out; the namespaces' methods are made of it. Raises `ClientError`."""
+        return await exchange(self._port, request, self._access, self.retry, self.key)
+
+    async def aclose(self) -> None:
+        await self._port.http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class _BlockingPort:
+    """Its coroutines never suspend: they block the thread, and may so be run by `_finish`."""
+
+    def __init__(self, http: httpx.Client, how: Transport) -> None:
+        self.http = http
+        self._how = how
+        self._lock = threading.Lock()
+
+    async def call(self, call: Call) -> Reply:
+        with _other_trouble(call):
+            answer = self.http.request(call.method, call.path, **_options(call, self._how))
+        return Reply(answer.status_code, answer.headers, answer.content)
+
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251 - see the class
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        with self._lock:
+            yield
+
+
+class _AsyncPort:
+    def __init__(self, http: httpx.AsyncClient, how: Transport) -> None:
+        self.http = http
+        self._how = how
+        self._lock = asyncio.Lock()
+
+    async def call(self, call: Call) -> Reply:
+        with _other_trouble(call):
+            answer = await self.http.request(call.method, call.path, **_options(call, self._how))
+        return Reply(answer.status_code, answer.headers, answer.content)
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self._lock:
+            yield
+
+
+def _finish(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        work.send(None)
+    except StopIteration as end:
+        answer: T = end.value
+        return answer
+    work.close()
+    raise RuntimeError("a blocking call tried to suspend")
+
+
+def _options(call: Call, how: Transport) -> dict[str, Any]:
+    timeout = httpx.Timeout(how.timeout, connect=how.connect_timeout, read=how.timeout + call.wait)
+    return {"params": call.query or None, "headers": dict(call.headers), "content": call.body, "timeout": timeout}
+
+
+@contextmanager
+def _other_trouble(call: Call) -> Iterator[None]:
+    """What httpx raises besides transport errors (a body that cannot be decompressed, say) becomes ours."""
+    try:
+        yield
+    except httpx.TransportError:
+        raise
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise Unreachable(f"{error} ({call.method} {call.path})") from error

@@ -1,0 +1,228 @@
+"""The server's settings: defaults < TOML file < PENSTOCK_* environment. Read once, by the command line, passed down.
+
+One name per setting everywhere: `outbound_allow_private` is PENSTOCK_OUTBOUND_ALLOW_PRIVATE in the environment, and
+in the file either that name or `allow_private` in the table `[outbound]`. An unknown name is an error: a setting that
+is spelled wrong would else be silently its default. Secrets may come from a file: add `_file` to the name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import socket
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+
+from penstock.errors import Invalid, Problem
+
+PREFIX = "PENSTOCK_"
+
+SECRETS = frozenset({"database_url", "master_key"})
+"""May be read from a file, and are not shown."""
+
+_OF_CLIENTS = frozenset(
+    {"URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "CREDENTIALS", "CONFIG", "TEMPORAL_TARGET"}
+)
+_LISTS = frozenset({"outbound_allow"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting with its default."""
+
+    database_url: str | None = field(default=None, repr=False)
+    """None: SQLite, in the file `penstock.db` of data_dir."""
+    host: str = "127.0.0.1"
+    port: int = 8080
+    data_dir: Path = Path("var/data")
+    node_name: str = field(default_factory=socket.gethostname)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    """auto: console on a terminal, else json."""
+    max_body_size: int = 2 * 1024 * 1024
+    outbound_allow_private: bool = False
+    """Whether outbound calls may go to private, loopback and link-local addresses."""
+    outbound_allow: tuple[str, ...] = ()
+    """Hosts and networks (CIDR) that outbound calls may go to though they are private."""
+    lease_default: timedelta = timedelta(seconds=60)
+    lease_max: timedelta = timedelta(hours=1)
+    retention_days: int | None = None
+    """Ended processes are removed after this many days; None keeps them."""
+    token_lifetime: timedelta = timedelta(hours=1)
+    master_key: str | None = field(default=None, repr=False)
+    """Encrypts what must be readable again (AK/SK, secrets of a tenant)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings, and where each came from: "default", the file's path, or the variable's name."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None, **given: Any) -> Loaded:
+    """Reads all layers; `given` (from the command line) wins over them where it is not None.
+
+    Without a path the file is the one PENSTOCK_CONFIG names, if it does. Raises `Invalid` with every problem.
+    """
+    env = os.environ if environ is None else environ
+    if path is None:
+        path = env.get(PREFIX + "CONFIG") or None
+    problems: list[Problem] = []
+    raw: dict[str, tuple[Any, str]] = {}
+    if path is not None:
+        raw |= _from_file(Path(path), problems)
+    raw |= _from_environment(env, problems)
+    raw |= {name: (value, "command line") for name, value in given.items() if value is not None}
+    settings = Settings(**_converted(raw, problems))
+    sources = {name: raw[name][1] if name in raw else "default" for name in names()}
+    problems += _out_of_bounds(settings, sources)
+    if problems:
+        lines = "; ".join(problem.message for problem in problems)
+        raise Invalid(f"bad settings: {lines}", problems)
+    return Loaded(settings, sources)
+
+
+def names() -> tuple[str, ...]:
+    return tuple(each.name for each in fields(Settings))
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """What may be printed: JSON values, secrets masked."""
+    out: dict[str, Any] = {}
+    for name in names():
+        value = getattr(settings, name)
+        if name == "database_url":
+            value = _without_password(value)
+        elif name in SECRETS and value is not None:
+            value = "***"
+        out[name] = msgspec.to_builtins(str(value) if isinstance(value, Path) else value)
+    return out
+
+
+def _from_file(path: Path, problems: list[Problem]) -> dict[str, tuple[Any, str]]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise Invalid(f"cannot read the settings file {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Invalid(f"the settings file {path} is not TOML: {error}") from error
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        table = value if isinstance(value, dict) else {}
+        flat |= {f"{name}_{key}": inner for key, inner in table.items()} if table else {name: value}
+    found: dict[str, tuple[Any, str]] = {}
+    for name, value in flat.items():
+        _take(found, name, value, str(path), problems)
+    return found
+
+
+def _from_environment(env: Mapping[str, str], problems: list[Problem]) -> dict[str, tuple[Any, str]]:
+    found: dict[str, tuple[Any, str]] = {}
+    for variable in sorted(env):
+        name = variable.removeprefix(PREFIX)
+        if name == variable or name in _OF_CLIENTS or not env[variable]:
+            continue
+        value: Any = env[variable]
+        if name.lower() in _LISTS:
+            value = [part.strip() for part in value.split(",") if part.strip()]
+        _take(found, name.lower() if name.isupper() else variable, value, variable, problems)
+    return found
+
+
+def _take(found: dict[str, tuple[Any, str]], name: str, value: Any, source: str, problems: list[Problem]) -> None:
+    """Puts one setting where it belongs, or says why not."""
+    known = names()
+    base = name.removesuffix("_file")
+    if name not in known and base in SECRETS and base != name:
+        name, value = base, _read_secret(value, source, problems)
+    if name not in known:
+        problems.append(_unknown(name, source))
+    elif name in found:
+        problems.append(Problem("", f"{name} is given twice ({found[name][1]} and {source})"))
+    else:
+        found[name] = (value, source)
+
+
+def _read_secret(path: Any, source: str, problems: list[Problem]) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        problems.append(Problem("", f"{source}: cannot read the secret's file {path}: {error}"))
+        return None
+
+
+def _unknown(name: str, source: str) -> Problem:
+    in_environment = name in (source, source.removeprefix(PREFIX).lower())
+    candidates: Iterable[str] = [*names(), *(f"{secret}_file" for secret in sorted(SECRETS))]
+    if in_environment:
+        candidates = [*(PREFIX + each.upper() for each in candidates), *(PREFIX + each for each in sorted(_OF_CLIENTS))]
+        text, wanted = f"unknown variable {source}", source
+    else:
+        text, wanted = f"unknown setting {name!r} in {source}", name
+    nearest = difflib.get_close_matches(wanted, candidates, n=1, cutoff=0.0)
+    return Problem("", f"{text} (did you mean {nearest[0]}?)", "unknown")
+
+
+def _converted(raw: Mapping[str, tuple[Any, str]], problems: list[Problem]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    kinds = get_type_hints(Settings)
+    for name, (value, source) in raw.items():
+        try:
+            # Text from the environment may stand for numbers, booleans and durations (seconds, or ISO 8601).
+            values[name] = msgspec.convert(value, kinds[name], strict=False, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            problems.append(Problem("", f"{source}: {name}: {error}"))
+    return values
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected a path, got {type(value).__name__}")
+
+
+def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[Problem]:
+    """What types alone cannot say."""
+    bounds: dict[str, tuple[Any, Any]] = {
+        "port": (0, 65535),
+        "max_body_size": (1024, 1024**3),
+        "lease_default": (timedelta(seconds=1), settings.lease_max),
+        "lease_max": (timedelta(seconds=1), timedelta(days=1)),
+        "retention_days": (1, 100_000),
+        "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
+    }
+    for name, (low, high) in bounds.items():
+        value = getattr(settings, name)
+        if value is not None and not low <= value <= high:
+            yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
+    for entry in settings.outbound_allow:
+        if "/" in entry and not _is_network(entry):
+            yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_password(url: str | None) -> str | None:
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    at = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{at}"))

@@ -1,0 +1,1 @@
+"""The pure core. Import from its modules; nothing is re-exported here."""

@@ -1,0 +1,66 @@
+"""State and events to text and back. Text begins with its format number: `1{…}`.
+
+A node writes `FORMAT` and reads every format up to it; an older text is lifted by the upcasters one number at a time, on
+the plain JSON, before it becomes a struct. A newer one is refused: the code is older than the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from penstock.core.events import AnyEvent, Failure
+from penstock.core.state import FORMAT, Scope
+from penstock.errors import Defect
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+
+UPCASTERS: dict[int, Upcaster] = {}
+"""Format -> function that makes the next format's plain JSON of it. Empty: format 1 is the first."""
+
+_encoder = msgspec.json.Encoder()
+_scopes = msgspec.json.Decoder(Scope)
+_events: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_failures = msgspec.json.Decoder(Failure | None)
+_plain = msgspec.json.Decoder()
+_PREFIX = str(FORMAT)
+
+
+def encode(value: Scope | AnyEvent) -> str:
+    return _PREFIX + _encoder.encode(value).decode()
+
+
+def decode_scope(text: str) -> Scope:
+    return _scopes.decode(_lift(text))
+
+
+def decode_event(text: str) -> AnyEvent:
+    return _events.decode(_lift(text))
+
+
+def decode_failure(text: str | None) -> Failure | None:
+    return None if text is None else _failures.decode(text)
+
+
+def encode_json(value: Any) -> str:
+    """Any JSON value, without format number: data of users."""
+    return _encoder.encode(value).decode()
+
+
+def decode_json(text: str) -> Any:
+    return _plain.decode(text)
+
+
+def _lift(text: str) -> str:
+    brace = text.index("{")
+    number = int(text[:brace])
+    if number == FORMAT:
+        return text[brace:]
+    if number > FORMAT:
+        raise Defect(f"state of format {number} was written by a newer version; this one reads up to {FORMAT}")
+    plain = _plain.decode(text[brace:])
+    for step in range(number, FORMAT):
+        plain = UPCASTERS[step](plain)
+    return _encoder.encode(plain).decode()

@@ -1,0 +1,29 @@
+"""What may be asked of lists, in the platform's words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Filter(NamedTuple):
+    """What a list of processes is narrowed to; None or empty is no condition. Times in ms."""
+
+    statuses: tuple[str, ...] = ()
+    definition: str | None = None
+    version: int | None = None
+    created_from: int | None = None
+    created_to: int | None = None
+    created_by: str | None = None
+    search: tuple[tuple[str, str], ...] = ()
+    """(name as under `search:`, value as text), all must hold."""
+
+
+class ItemFilter(NamedTuple):
+    """What a list of items is narrowed to. `grantees` limits it to what one of them may claim, or `owner` owns."""
+
+    states: tuple[str, ...] = ()
+    grantees: tuple[str, ...] = ()
+    owner: str | None = None
+    of_pid: int | None = None
+    task: str | None = None
+    definition: str | None = None

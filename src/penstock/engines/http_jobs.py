@@ -1,0 +1,192 @@
+"""The engine's own worker: http nodes are jobs whose endpoint is called from here, through the guarded client.
+
+2xx: the JSON body is the output. 202: the job stays open until its token answers, or the attempt's time is up. Network
+trouble, 408, 429 and 5xx fail and are tried again; other answers fail for good. The job's id is sent as `Idempotency-Key`,
+the same for every attempt, so an endpoint can tell a repeat from a new call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+from penstock import outbound
+from penstock.core import events as ev
+from penstock.core.run import HTTP_TOPIC
+from penstock.engines.dispatch import Taken
+from penstock.engines.embedded import EmbeddedEngine
+from penstock.errors import LeaseLost, PenstockError
+from penstock.identity.tokens import same
+from penstock.store import Store, jobs
+from penstock.store.rows import Tx
+
+log = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT = 30.0
+"""Seconds for one call where the node's retry policy names no timeout."""
+AWAITING = 24 * 3600.0
+"""Seconds an endpoint that answered 202 may take where the node names no timeout."""
+CONCURRENCY = 64
+MARGIN = 30.0
+"""Seconds a lease outlives its call."""
+RETRIED = frozenset({408, 425, 429})
+NO_BODY = frozenset({"GET", "DELETE"})
+LARGEST_OUTPUT = 256 * 1024
+
+
+class HttpJobs:
+    """Calls endpoints until cancelled."""
+
+    def __init__(self, store: Store, engine: EmbeddedEngine, client: outbound.Outbound) -> None:
+        self._store = store
+        self._engine = engine
+        self._client = client
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        queue = jobs.queue_of(0, HTTP_TOPIC)
+        try:
+            while True:
+                room = CONCURRENCY - len(self._running)
+                if room <= 0:
+                    await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                lease = int((DEFAULT_TIMEOUT + MARGIN) * 1000)
+                try:
+                    found = await self._engine.poll(self._store, [queue], room, 10.0, lease, "http")
+                except PenstockError as error:
+                    log.warning("http jobs wait for the database: %s", error.message)
+                    await asyncio.sleep(1)
+                    continue
+                for taken in found:
+                    task = asyncio.create_task(self._work(taken))
+                    self._running.add(task)
+                    task.add_done_callback(self._running.discard)
+        finally:
+            for task in list(self._running):
+                task.cancel()
+
+    async def _work(self, taken: Taken) -> None:
+        try:
+            timeout = await self._prepare(taken)
+            result = await self._call(taken, timeout)
+            await self._answer(taken, result)
+        except LeaseLost:
+            log.info("job %s.%s: the process has gone on", taken.process_id, taken.visit)
+        except PenstockError as error:
+            log.warning("job %s.%s: %s; its lease will run out", taken.process_id, taken.visit, error.message)
+        except Exception:
+            log.exception("job %s.%s", taken.process_id, taken.visit)
+
+    async def _prepare(self, taken: Taken) -> float:
+        """Seconds the call may take; a lease that is too short for it is made longer."""
+        if taken.timeout_at is None:
+            return DEFAULT_TIMEOUT
+        timeout = max(0.1, (taken.timeout_at - taken.created_at) / 1000)
+        if timeout > DEFAULT_TIMEOUT:
+            until = int((timeout + MARGIN) * 1000)
+            await self._unit(taken, lambda tx, row: jobs.extend(tx, row, tx.now + until))
+        return timeout
+
+    async def _call(self, taken: Taken, timeout: float) -> Any:
+        """An event's maker, or None for 202."""
+        request: dict[str, Any] = taken.input or {}
+        method = str(request.get("method") or "POST").upper()
+        headers, content = render(taken, request, method)
+        try:
+            response = await self._client.request(method, str(request.get("url")), headers, content, timeout=timeout)
+        except outbound.OutboundError as error:
+            return ev.Failure(type(error).__name__, str(error), permanent=error.permanent)
+        return outcome(response)
+
+    async def _answer(self, taken: Taken, result: Any) -> None:
+        def unit(tx: Tx, row: jobs.Row) -> None:
+            of: dict[str, Any] = {"at": tx.now, "scope": row.scope, "visit": row.n, "attempt": row.attempt}
+            if result is None:
+                left = AWAITING * 1000 if row.timeout is None else row.timeout
+                jobs.wait_for_token(tx, row, tx.now + int(left))
+            elif isinstance(result, tuple):
+                failure, delay = result
+                self._engine.answer(tx, row, ev.JobFailed(failure=failure, delay=delay, **of))
+            elif isinstance(result, ev.Failure):
+                self._engine.answer(tx, row, ev.JobFailed(failure=result, **of))
+            else:
+                self._engine.answer(tx, row, ev.JobCompleted(output=result.output, **of))
+
+        await self._unit(taken, unit)
+
+    async def _unit(self, taken: Taken, act: Any) -> None:
+        def unit(tx: Tx) -> None:
+            row = jobs.get(tx, taken.pid, taken.visit)
+            if row is None or row.lease is None or not same(row.lease, taken.lease):
+                raise LeaseLost("the lease of an http job ran out")
+            act(tx, row)
+
+        await self._store.submit_async(unit, (taken.pid,))
+
+
+class Output:
+    """What a 2xx answer brought."""
+
+    def __init__(self, output: Any) -> None:
+        self.output = output
+
+
+def render(taken: Taken, request: dict[str, Any], method: str) -> tuple[dict[str, str], bytes]:
+    """Headers and body of the call. What it is for is told by headers, and by the body where the node gives none."""
+    job = f"{taken.process_id}.{taken.visit}"
+    about = {
+        "process": taken.process_id,
+        "definition": taken.definition,
+        "version": taken.version,
+        "nodeUid": taken.node,
+        "executionId": taken.execution_id,
+        "token": taken.token,
+        "job": job,
+    }
+    headers = {
+        "content-type": "application/json",
+        "accept": "application/json",
+        "idempotency-key": job,
+        "penstock-process": taken.process_id,
+        "penstock-definition": taken.definition,
+        "penstock-version": str(taken.version),
+        "penstock-node": taken.node,
+        "penstock-execution-id": str(about["executionId"]),
+        "penstock-job": job,
+        "penstock-token": taken.token,
+    }
+    headers |= {str(name).lower(): str(value) for name, value in (request.get("headers") or {}).items()}
+    if method in NO_BODY and request.get("body") is None:
+        del headers["content-type"]
+        return headers, b""
+    body = request["body"] if request.get("body") is not None else about
+    return headers, json.dumps(body, ensure_ascii=False).encode()
+
+
+def outcome(response: outbound.Response) -> Output | ev.Failure | tuple[ev.Failure, int] | None:
+    """What an answer means: an output, a failure (with the delay the endpoint asks for), or None for 202."""
+    status = response.status
+    if status == 202:
+        return None
+    if 200 <= status < 300:
+        if not response.content.strip():
+            return Output(None)
+        if len(response.content) > LARGEST_OUTPUT:
+            return ev.Failure("TooLarge", f"the answer is larger than {LARGEST_OUTPUT} bytes", permanent=True)
+        try:
+            return Output(json.loads(response.content, parse_constant=_no_constant))
+        except (ValueError, RecursionError):
+            return ev.Failure("BadAnswer", f"HTTP {status} with a body that is not JSON", permanent=True)
+    failure = ev.Failure(f"HTTP{status}", f"the endpoint answered {status}", permanent=True)
+    if status in RETRIED or status >= 500:
+        failure = ev.Failure(failure.type, failure.message)
+        if response.retry_after is not None:
+            return failure, int(min(response.retry_after, 3600.0) * 1000)
+    return failure
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,59 @@
+"""Keeps the database from growing without end: removes what is older than the operator wants to keep."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+
+from penstock.errors import PenstockError
+from penstock.store import Store, idempotency, messages, people, retention
+from penstock.store.rows import Tx
+
+log = logging.getLogger(__name__)
+
+EVERY = 3600.0
+"""Seconds between clean-ups."""
+CHUNK = 100
+"""Processes removed in one unit."""
+ANSWERS_KEPT = 24 * 3600 * 1000
+"""Milliseconds an answer is kept under its idempotency key."""
+
+
+async def run(store: Store, days: int | None) -> None:
+    """Clean up now and then, until cancelled. `days` None: processes are kept for ever."""
+    while True:
+        try:
+            removed = await clean(store, days, int(time.time() * 1000))
+            if removed:
+                log.info("retention removed %d processes", removed)
+        except PenstockError as error:
+            log.warning("retention waits: %s", error.message)
+        await asyncio.sleep(EVERY)
+
+
+async def clean(store: Store, days: int | None, now: int) -> int:
+    """One clean-up; answers how many processes went."""
+    await store.submit_async(lambda tx: people.forget_tokens(tx, now), low=True)
+    await store.submit_async(lambda tx: messages.forget(tx, now), low=True)
+    while await store.submit_async(lambda tx: idempotency.forget(tx, now - ANSWERS_KEPT, 1000), low=True) == 1000:
+        pass
+    if days is None:
+        return 0
+    removed, after, before = 0, 0, now - days * 24 * 3600 * 1000
+    while True:
+        found = await store.submit_async(partial(_old, before, after), low=True)
+        if not found:
+            return removed
+        await store.submit_async(partial(_remove, found), found, low=True)
+        removed += len(found)
+        after = found[-1]
+
+
+def _old(before: int, after: int, tx: Tx) -> list[int]:
+    return retention.old_processes(tx, before, after, CHUNK)
+
+
+def _remove(pids: list[int], tx: Tx) -> None:
+    retention.remove(tx, pids)

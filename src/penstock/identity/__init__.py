@@ -1,0 +1,1 @@
+"""Pure: who acts, and what they may do. Re-exports nothing."""

@@ -1,0 +1,96 @@
+"""Who acts: tenant, actor, and the notation of grantees (`user:EMAIL`, `group:CODE`, `app:ID`, `role:NAME`)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NewType
+
+import msgspec
+
+from penstock.errors import Invalid, Problem
+
+Grantee = NewType("Grantee", str)
+"""A parsed and normalised grantee, as `format_grantee` writes it."""
+
+STARTER = Grantee("role:starter")
+"""Who started the process."""
+EVERYONE = Grantee("role:everyone")
+"""All of the tenant."""
+
+MAX_NAME = 200
+
+
+class Kind(StrEnum):
+    """What sort of principal acts."""
+
+    USER = "user"
+    APPLICATION = "application"
+    SYSTEM = "system"
+
+
+class GranteeKind(StrEnum):
+    """The word before the colon."""
+
+    USER = "user"
+    GROUP = "group"
+    APPLICATION = "app"
+    ROLE = "role"
+
+
+_KINDS = {kind.value: kind for kind in GranteeKind}
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    """Whose data it is. `tid` is the store's number, `id` what the world sees."""
+
+    tid: int
+    id: str
+    code: str
+
+
+class Actor(msgspec.Struct, frozen=True, kw_only=True):
+    """A principal in one request. `principal` is in the grantee notation (`app:ID`, `user:EMAIL`, `system`)."""
+
+    tenant: Tenant
+    principal: str
+    kind: Kind
+    groups: frozenset[str] = frozenset()
+    """Codes."""
+    roles: frozenset[str] = frozenset()
+    """Of the tenant, such as `admin`; `role:` grantees of a definition are another thing."""
+
+
+def format_grantee(kind: GranteeKind, name: str) -> Grantee:
+    """Writes a grantee. E-mail addresses are compared in lower case."""
+    return Grantee(f"{kind}:{name.lower() if kind is GranteeKind.USER else name}")
+
+
+def parse_grantee(text: str, pointer: str = "") -> Grantee:
+    """Reads and normalises a grantee.
+
+    Raises: Invalid, pointing at `pointer`.
+    """
+    word, _, name = text.partition(":")
+    kind = _KINDS.get(word)
+    if kind is None:
+        raise _bad(pointer, f"{text!r} is not a grantee: user:EMAIL, group:CODE, app:ID or role:NAME")
+    if not name or name != name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise _bad(pointer, f"{text!r}: the name must be 1 to {MAX_NAME} printable characters")
+    grantee = format_grantee(kind, name)
+    if kind is GranteeKind.ROLE and grantee not in (STARTER, EVERYONE):
+        raise _bad(pointer, f"{text!r}: the roles are role:starter and role:everyone")
+    if kind is GranteeKind.USER and name.count("@") != 1:
+        raise _bad(pointer, f"{text!r}: a user is named by an e-mail address")
+    return grantee
+
+
+def grantees_of(actor: Actor, *, starter: str | None = None) -> frozenset[str]:
+    """Every grantee the actor is; `role:starter` too when `starter` (of the process) is this principal."""
+    found = {actor.principal, EVERYONE, *(format_grantee(GranteeKind.GROUP, code) for code in actor.groups)}
+    if starter is not None and starter == actor.principal:
+        found.add(STARTER)
+    return frozenset(found)
+
+
+def _bad(pointer: str, message: str) -> Invalid:
+    return Invalid(message, [Problem(pointer, message)])

@@ -1,0 +1,122 @@
+"""What every operation gets: the store, the engine, and what is remembered between calls.
+
+A process's public id never changes its number and a version never changes its content: both may be remembered for as long as
+there is room. Everything else is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from penstock.core import codec
+from penstock.core.decider import Step
+from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
+from penstock.errors import NotFound
+from penstock.identity.model import Actor
+from penstock.store import Store, idempotency, jobs, lookups
+from penstock.store.processes import Held
+from penstock.store.rows import Tx
+
+T = TypeVar("T")
+
+MOST_REMEMBERED = 50_000
+
+
+class Engine(Protocol):
+    """The engine port: it takes the open transaction."""
+
+    def start(self, tx: Tx, held: Held, event: Started) -> Held: ...
+    def accept(self, tx: Tx, pid: int, event: AnyEvent) -> Held: ...
+    def commit(self, held: Held, event: AnyEvent, step: Step) -> Held: ...
+    def answer(self, tx: Tx, row: jobs.Row, event: JobCompleted | JobFailed | ErrorThrown) -> Held: ...
+    def wake_later(self, tx: Tx, pid: int) -> None: ...
+    async def poll(
+        self, store: Store, queues: list[str], most: int, wait: float, lease_ms: int, worker: str
+    ) -> list[Any]: ...
+    def match_later(self, tx: Tx, tid: int, name: str, key: str) -> None: ...
+    def place_of(self, token: str) -> tuple[int, int] | None: ...
+    def reserve(self, queues: list[str], most: int, lease_ms: int, worker: str) -> Any: ...
+    async def collect(self, store: Store, reserved: Any) -> list[Any]: ...
+
+
+class Context:
+    """Built once by wiring; shared by all doors."""
+
+    def __init__(self, store: Store, engine: Engine) -> None:
+        self.store = store
+        self.engine = engine
+        self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
+
+    async def pid(self, tid: int, id: str) -> int:
+        """The number of a process. Raises: NotFound for an id that is not this tenant's."""
+        try:
+            canonical = str(UUID(id))
+        except ValueError:
+            raise NotFound("process", id) from None
+        known = self._pids.get((tid, canonical))
+        if known is not None:
+            return known
+        found = await self.store.async_read(lambda reader: lookups.pid(reader, tid, canonical))
+        if found is None:
+            raise NotFound("process", id)
+        self.remember(tid, canonical, found)
+        return found
+
+    def remember(self, tid: int, id: str, pid: int) -> None:
+        self._pids[(tid, id)] = pid
+        if len(self._pids) > MOST_REMEMBERED:
+            self._pids.popitem(last=False)
+
+    async def once(
+        self,
+        actor: Actor,
+        key: str | None,
+        request: Any,
+        unit: Callable[[Tx], T],
+        kind: type[T],
+        pids: tuple[int, ...] = (),
+    ) -> tuple[T, bool]:
+        """Run a unit; under an idempotency key run it at most once and answer what it answered first.
+
+        The flag tells whether it is such an earlier answer. Raises: Conflict when the key was used for another request.
+        """
+        if key is None:
+            return await self.store.submit_async(unit, pids), False
+        tid = actor.tenant.tid
+        name = f"{actor.principal}/{key}"
+        digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+
+        def keyed(tx: Tx) -> tuple[T, bool]:
+            kept = idempotency.recall(tx, tid, name, digest)
+            if kept is not None:
+                return msgspec.json.decode(kept.answer, type=kind), True
+            answer = unit(tx)
+            idempotency.keep(tx, tid, name, digest, 200, codec.encode_json(answer))
+            return answer, False
+
+        return await self.store.submit_async(keyed, pids)
+
+
+def new_uuid() -> str:
+    """A UUID of version 7: made from the time, so that what is made together lies together in an index."""
+    ms = time.time_ns() // 1_000_000
+    random = secrets.randbits(74)
+    value = (ms & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | (random >> 62) << 64 | 0x2 << 62 | random & ((1 << 62) - 1)
+    return str(UUID(int=value))
+
+
+def own(held: Held | None, actor: Actor, id: str) -> Held:
+    """The process, if it is the caller's tenant's. Raises: NotFound."""
+    if held is None or held.tid != actor.tenant.tid:
+        raise NotFound("process", id)
+    return held
+
+

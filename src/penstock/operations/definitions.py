@@ -1,0 +1,131 @@
+"""Deploy definitions and read them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from penstock.core import codec, loading
+from penstock.core.schema import Checker, compile_schema
+from penstock.errors import Invalid, NotFound, Problem
+from penstock.identity.model import Actor
+from penstock.identity.policy import Action, require
+from penstock.operations.context import Context, new_uuid
+from penstock.operations.views import Definition, Deployed, Page, Version
+from penstock.store import definitions, lookups
+from penstock.store.lookups import VersionRow
+from penstock.store.rows import Tx
+
+_checkers: dict[tuple[str, str], Checker] = {}
+
+
+def check(document: Any) -> tuple[str, list[Problem]]:
+    """Everything that is wrong with a definition, and its code ("" when it has none)."""
+    version, problems = loading.load(document)
+    return ("" if version is None else version.code), problems
+
+
+def read(content: bytes, kind: str) -> Any:
+    """The plain value of a document in YAML or JSON. Raises: Invalid, with every problem and its place."""
+    value, problems = loading.read_document(content, "json" if kind == "json" else "yaml")
+    if problems:
+        raise Invalid("the document cannot be read", problems)
+    return value
+
+
+async def deploy(ctx: Context, actor: Actor, document: Any) -> Deployed:
+    """Make a new version of a definition; the same document as the latest version's makes none.
+
+    Raises: Invalid with every problem, Forbidden.
+    """
+    require(actor, Action.DEFINITION_DEPLOY)
+    version, problems = loading.load(document)
+    if version is None:
+        errors = [problem for problem in problems if not problem.warning]
+        raise Invalid(f"the definition has {len(errors)} problem{'s' * (len(errors) != 1)}", problems)
+    code = version.code
+    text = codec.encode_json(document)
+    digest = hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
+    definitions.compiled(digest, text)
+    tid, by = actor.tenant.tid, actor.principal
+    definition_id, version_id = new_uuid(), new_uuid()
+
+    def unit(tx: Tx) -> tuple[definitions.Latest, bool]:
+        before = definitions.latest(tx, tid, code)
+        if before is not None and before.digest == digest:
+            return before, True
+        added = definitions.add(
+            tx, tid, code, id=definition_id, version_id=version_id, document=text, digest=digest, by=by
+        )
+        return added, False
+
+    latest, unchanged = await ctx.store.submit_async(unit)
+    row = await _row(ctx, tid, code, latest.number)
+    return Deployed(row.definition_id, code, row.number, row.id, row.created_at, list(problems), unchanged)
+
+
+async def _row(ctx: Context, tid: int, code: str, number: int | None) -> VersionRow:
+    row = await ctx.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
+    if row is None:
+        raise NotFound("definition", code if number is None else f"{code} version {number}")
+    return row
+
+
+async def version_of(ctx: Context, tid: int, code: str, number: int | None = None) -> VersionRow:
+    """A version by code and number, the latest without. Raises: NotFound."""
+    return await _row(ctx, tid, code, number)
+
+
+async def get(ctx: Context, actor: Actor, code: str) -> Definition:
+    """A definition with the document of its latest version. Raises: NotFound."""
+    require(actor, Action.DEFINITION_READ)
+    return _definition(await _row(ctx, actor.tenant.tid, code, None), document=True)
+
+
+async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int) -> Page:
+    require(actor, Action.DEFINITION_READ)
+    start = after[0] if after else 0
+    rows = await ctx.store.async_read(
+        lambda reader: lookups.latest_versions(reader, actor.tenant.tid, start, limit + 1)
+    )
+    return Page([_definition(row) for row in rows[:limit]], [rows[limit - 1].did] if len(rows) > limit else None)
+
+
+async def versions(ctx: Context, actor: Actor, code: str, after: list[Any] | None, limit: int) -> Page:
+    require(actor, Action.DEFINITION_READ)
+    tid = actor.tenant.tid
+    before = after[0] if after else 2**62
+    await _row(ctx, tid, code, None)
+    rows = await ctx.store.async_read(lambda reader: lookups.versions(reader, tid, code, before, limit + 1))
+    return Page([_version(row) for row in rows[:limit]], [rows[limit - 1].number] if len(rows) > limit else None)
+
+
+async def get_version(ctx: Context, actor: Actor, code: str, number: int) -> Version:
+    """Raises: NotFound."""
+    require(actor, Action.DEFINITION_READ)
+    return _version(await _row(ctx, actor.tenant.tid, code, number), document=True)
+
+
+def _definition(row: VersionRow, *, document: bool = False) -> Definition:
+    plain = codec.decode_json(row.document)
+    name = plain.get("name", row.code)
+    return Definition(
+        row.definition_id, row.code, name, row.latest, row.definition_created_at, plain if document else None
+    )
+
+
+def _version(row: VersionRow, *, document: bool = False) -> Version:
+    plain = codec.decode_json(row.document) if document else None
+    return Version(row.number, row.id, row.state, row.created_at, row.created_by, plain)
+
+
+def checker(digest: str, name: str, schema: Any) -> Checker:
+    """The compiled schema `name` of a version's document, kept by its digest."""
+    found = _checkers.get((digest, name))
+    if found is None:
+        if len(_checkers) > 2_000:
+            _checkers.clear()
+        found = _checkers[(digest, name)] = compile_schema(schema)
+    return found

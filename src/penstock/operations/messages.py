@@ -1,0 +1,83 @@
+"""Messages go to one waiter, or start a process, or are kept for a time; signals go to whoever listens now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core import codec
+from penstock.core import events as ev
+from penstock.errors import Invalid, Problem
+from penstock.identity.model import Actor
+from penstock.identity.policy import Action, require
+from penstock.operations.context import Context, new_uuid
+from penstock.operations.jobs import check_size
+from penstock.operations.views import Sent
+from penstock.store import messages, processes, starters
+from penstock.store.rows import Tx
+
+LONGEST_NAME = 200
+CHUNK = 200
+"""Listeners told of a signal in one unit."""
+
+
+async def publish(
+    ctx: Context, actor: Actor, name: str, key: str, payload: Any, message_id: str | None, ttl: float
+) -> Sent:
+    """Send a message. With an id that was seen before it changes nothing.
+
+    Raises: Invalid, TooLarge, Forbidden.
+    """
+    require(actor, Action.MESSAGE_SEND)
+    _check_name(name)
+    check_size(payload, "/payload")
+    tid, text = actor.tenant.tid, codec.encode_json(payload)
+    id = message_id or new_uuid()
+
+    def unit(tx: Tx) -> bool:
+        if not messages.keep(tx, tid, name, key, id, text, tx.now + int(ttl * 1000)):
+            return True
+        if not messages.waits(tx, tid, name, key):
+            starter = starters.of_message(tx, tid, name)
+            if starter is not None:
+                did, vid, node = starter
+                held = processes.create(tx, tid=tid, id=new_uuid(), did=did, vid=vid, created_by=actor.principal)
+                event = ev.Started(at=tx.now, actor=actor.principal, input=payload, start=node, payload=payload)
+                ctx.engine.start(tx, held, event)
+                messages.consume(tx, tid, name, id)
+                return False
+        ctx.engine.match_later(tx, tid, name, key)
+        return False
+
+    duplicate = await ctx.store.submit_async(unit)
+    return Sent(id, duplicate)
+
+
+async def broadcast(ctx: Context, actor: Actor, name: str, payload: Any) -> int:
+    """Send a signal to every process that listens for it. Answers how many subscriptions got it."""
+    require(actor, Action.SIGNAL_SEND)
+    _check_name(name)
+    check_size(payload, "/payload")
+    tid, text, id = actor.tenant.tid, codec.encode_json(payload), new_uuid()
+
+    def chunk(after: tuple[int, int]) -> Any:
+        def unit(tx: Tx) -> list[messages.Waiter]:
+            found = messages.listeners(tx, tid, name, after, CHUNK)
+            for waiter in found:
+                messages.deliver(tx, waiter, name, id, text, signal=True)
+                ctx.engine.wake_later(tx, waiter.pid)
+            return found
+
+        return unit
+
+    delivered, after = 0, (0, -1)
+    while True:
+        found = await ctx.store.submit_async(chunk(after))
+        delivered += len(found)
+        if len(found) < CHUNK:
+            return delivered
+        after = (found[-1].pid, found[-1].n)
+
+
+def _check_name(name: str) -> None:
+    if not name or len(name) > LONGEST_NAME:
+        raise Invalid(f"a name has 1 to {LONGEST_NAME} characters", [Problem("/name", "length", "name")])

@@ -1,0 +1,501 @@
+"""Start processes, command them, read them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from penstock.core import codec, migration
+from penstock.core import events as ev
+from penstock.core.decider import Step
+from penstock.core.requests import Filter
+from penstock.core.schema import coerce
+from penstock.core.state import ROOT, Status
+from penstock.errors import AlreadyExists, Invalid, NotFound, PenstockError, Problem, TooLarge, WrongState
+from penstock.identity.model import Actor
+from penstock.identity.policy import Action, Target, require
+from penstock.operations import views
+from penstock.operations.context import Context, new_uuid, own
+from penstock.operations.definitions import checker, version_of
+from penstock.store import cascade, definitions, lookups, messages, processes
+from penstock.store.lookups import ProcessRow, VersionRow
+from penstock.store.processes import Held
+from penstock.store.rows import Tx
+
+LARGEST_DATA = 1024 * 1024
+"""Bytes of JSON that a start may bring: input, metadata and entity together."""
+
+DATA = ("input", "metadata", "entity")
+
+
+class StartProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. `id`: chosen by the caller, unique in the tenant; the same start again answers the same process."""
+
+    definition: str
+    version: int | None = None
+    id: str | None = None
+    input: Any = None
+    metadata: Any = None
+    entity: Any = None
+
+
+class Commands(msgspec.Struct, frozen=True, kw_only=True):
+    """Which visit a command is for: its number, or the node it stands at when only one does."""
+
+    visit: int | None = None
+    node: str | None = None
+
+
+# -- starting --------------------------------------------------------------------------------------------------------
+
+
+async def start(
+    ctx: Context, actor: Actor, request: StartProcess, key: str | None = None
+) -> tuple[views.Process, bool]:
+    """Start a process. The flag is false when the same start was made before and this is its process.
+
+    Raises: NotFound (definition), Forbidden, Invalid (data against its schemas), AlreadyExists (the id is another's).
+    """
+    tid = actor.tenant.tid
+    row = await version_of(ctx, tid, request.definition, request.version)
+    require(actor, Action.PROCESS_START, _target(row.code, row, tid))
+    data = _checked(row, request)
+    id = _canonical(request.id) if request.id is not None else new_uuid()
+    chosen = request.id is not None
+
+    def unit(tx: Tx) -> tuple[views.Process, bool, int]:
+        if chosen:
+            known = processes.find(tx, tid, id)
+            if known is not None:
+                return _same_start(tx, known, row, actor), False, known
+        held = processes.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
+        event = ev.Started(at=tx.now, actor=actor.principal, **data)
+        moved = ctx.engine.start(tx, held, event)
+        return view(moved, data), True, held.pid
+
+    (process, fresh, pid), replayed = await ctx.once(actor, key, request, unit, tuple[views.Process, bool, int])
+    ctx.remember(tid, process.id, pid)
+    return process, fresh and not replayed
+
+
+async def start_many(
+    ctx: Context, actor: Actor, requests: list[StartProcess]
+) -> list[tuple[views.Process, bool] | PenstockError]:
+    """Start processes side by side; each succeeds or fails by itself."""
+
+    async def one(request: StartProcess) -> tuple[views.Process, bool] | PenstockError:
+        try:
+            return await start(ctx, actor, request)
+        except PenstockError as error:
+            return error
+
+    return list(await asyncio.gather(*(one(request) for request in requests)))
+
+
+def _checked(row: VersionRow, request: StartProcess) -> dict[str, Any]:
+    """Input, metadata and entity, in the types of their schemas. Raises: Invalid, TooLarge."""
+    version = row.compiled
+    problems: list[Problem] = []
+    data: dict[str, Any] = {}
+    size = 0
+    for name in DATA:
+        value = getattr(request, name)
+        schema = version.schemas.get(name)
+        if schema is not None:
+            value = coerce(schema, {} if value is None and schema.get("type") == "object" else value)
+            problems += checker(row.digest, name, schema).check(value, f"/{name}")
+        if value is not None:
+            data[name] = value
+            size += len(codec.encode_json(value))
+    if problems:
+        raise Invalid("the data does not fit the definition's schemas", problems)
+    if size > LARGEST_DATA:
+        raise TooLarge(f"input, metadata and entity are {size} bytes, {LARGEST_DATA} at most: use a document")
+    return data
+
+
+def _canonical(id: str) -> str:
+    try:
+        return str(UUID(id))
+    except ValueError:
+        raise Invalid("a process's id is a UUID", [Problem("/id", "not a UUID", "id")]) from None
+
+
+def _same_start(tx: Tx, pid: int, row: VersionRow, actor: Actor) -> views.Process:
+    held = processes.load(tx, pid)
+    assert held is not None
+    if held.did != row.did:
+        raise AlreadyExists(f"process {held.process_id} is there already, of definition {held.version.code!r}")
+    return full_view(held)
+
+
+def view(held: Held, data: dict[str, Any] | None = None) -> views.Process:
+    """A process as a unit holds it; `data` where it is at hand."""
+    p = held.process
+    known = data if data is not None else {}
+    ended = p.status in (Status.COMPLETED, Status.CANCELLED, Status.TERMINATED)
+    return views.Process(
+        id=held.process_id,
+        definition=held.version.code,
+        version=held.number,
+        status=p.status.value,
+        created_at=held.created_at,
+        created_by=held.created_by,
+        modified_at=p.at,
+        ended_at=p.at if ended else None,
+        incidents=p.incidents,
+        retries=p.retries,
+        seq=p.seq,
+        input=known.get("input"),
+        metadata=known.get("metadata"),
+        entity=known.get("entity"),
+        output=held.data("output") if ended and data is not None else known.get("output"),
+        parent=None,
+    )
+
+
+def full_view(held: Held) -> views.Process:
+    return view(held, {name: held.data(name) for name in (*DATA, "output")})
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+async def command(
+    ctx: Context,
+    actor: Actor,
+    id: str,
+    event: Callable[[Tx, Held], ev.AnyEvent],
+    *,
+    key: str | None = None,
+    request: Any = None,
+    after: Callable[[Tx, Held], Held] | None = None,
+) -> views.Process:
+    """Apply a command to a process. Of two that race, the one that comes second is judged by what the first has left.
+
+    Raises: NotFound, Forbidden, WrongState (names the state and the command), Invalid.
+    """
+    pid = await ctx.pid(actor.tenant.tid, id)
+
+    def unit(tx: Tx) -> views.Process:
+        held = own(processes.load(tx, pid), actor, id)
+        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        moved = ctx.engine.accept(tx, pid, event(tx, held))
+        if after is not None:
+            moved = after(tx, moved)
+        return full_view(moved)
+
+    answer, _ = await ctx.once(actor, key, [id, request], unit, views.Process, (pid,))
+    return answer
+
+
+async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | None = None) -> views.Process:
+    """End a process whose driver is `client` or `code`."""
+    return await command(
+        ctx,
+        actor,
+        id,
+        lambda tx, _: ev.CompleteRequested(at=tx.now, actor=actor.principal, output=output),
+        key=key,
+        request=["complete", output],
+    )
+
+
+async def cancel(ctx: Context, actor: Actor, id: str, reason: str, key: str | None = None) -> views.Process:
+    """Withdraw everything at once: CANCELLED."""
+    return await command(
+        ctx,
+        actor,
+        id,
+        lambda tx, _: ev.CancelRequested(at=tx.now, actor=actor.principal, reason=reason),
+        key=key,
+        request=["cancel", reason],
+    )
+
+
+async def terminate(ctx: Context, actor: Actor, id: str, reason: str, key: str | None = None) -> views.Process:
+    """Tell leased jobs to stop: TERMINATING, then TERMINATED when they have answered, or after 30 s."""
+
+    def event(tx: Tx, held: Held) -> ev.AnyEvent:
+        running = cascade.leased(tx, held.pid)
+        return ev.TerminateRequested(at=tx.now, actor=actor.principal, running=running, reason=reason)
+
+    return await command(ctx, actor, id, event, key=key, request=["terminate", reason])
+
+
+async def suspend(ctx: Context, actor: Actor, id: str, key: str | None = None) -> views.Process:
+    """Hand out no job; keep what comes in."""
+    return await command(
+        ctx, actor, id, lambda tx, _: ev.SuspendRequested(at=tx.now, actor=actor.principal), key=key, request="suspend"
+    )
+
+
+async def resume(ctx: Context, actor: Actor, id: str, key: str | None = None) -> views.Process:
+    """Go on, with what was kept."""
+    return await command(
+        ctx, actor, id, lambda tx, _: ev.ResumeRequested(at=tx.now, actor=actor.principal), key=key, request="resume"
+    )
+
+
+async def retry(ctx: Context, actor: Actor, id: str, key: str | None = None) -> views.Process:
+    """A new attempt of each incident's visit, in place."""
+
+    def each(tx: Tx, held: Held) -> Held:
+        for scope, n in tx.select(lookups.FAILED_VISITS, {"of_pid": held.pid}):
+            event = ev.VisitRetried(at=tx.now, actor=actor.principal, scope=scope, visit=n)
+            try:
+                held = ctx.engine.accept(tx, held.pid, event)
+            except WrongState:
+                continue  # an earlier one of this round has ended the process, or taken this visit with it
+        return held
+
+    return await command(
+        ctx,
+        actor,
+        id,
+        lambda tx, _: ev.RetryRequested(at=tx.now, actor=actor.principal),
+        key=key,
+        request="retry",
+        after=each,
+    )
+
+
+async def debug(
+    ctx: Context,
+    actor: Actor,
+    id: str,
+    where: Commands,
+    given: dict[str, Any],
+    key: str | None = None,
+) -> views.Process:
+    """Give a visit its input or its result by hand: `given` holds exactly one of "input", "output"."""
+    if len(given) != 1:
+        raise Invalid("give either an input or an output", [Problem("", "exactly one of input, output", "debug")])
+
+    def event(tx: Tx, held: Held) -> ev.AnyEvent:
+        scope, n = _visit(tx, held, where)
+        return ev.DebugRequested(
+            at=tx.now,
+            actor=actor.principal,
+            scope=scope,
+            visit=n,
+            has_input="input" in given,
+            input=given.get("input"),
+            has_output="output" in given,
+            output=given.get("output"),
+        )
+
+    return await command(ctx, actor, id, event, key=key, request=["debug", where, given])
+
+
+async def skip(
+    ctx: Context, actor: Actor, id: str, where: Commands, output: Any, key: str | None = None
+) -> views.Process:
+    """End a visit with this output, its work undone."""
+
+    def event(tx: Tx, held: Held) -> ev.AnyEvent:
+        scope, n = _visit(tx, held, where)
+        return ev.SkipRequested(at=tx.now, actor=actor.principal, scope=scope, visit=n, output=output)
+
+    return await command(ctx, actor, id, event, key=key, request=["skip", where, output])
+
+
+def _visit(tx: Tx, held: Held, where: Commands) -> tuple[int, int]:
+    """Scope and number of the visit a command is for. Raises: Invalid."""
+    if (where.visit is None) == (where.node is None):
+        raise Invalid("name the visit, or the node it stands at", [Problem("", "one of visit, node", "visit")])
+    if where.visit is not None:
+        found = tx.select(lookups.VISIT, {"of_pid": held.pid, "n": where.visit})
+        if not found:
+            raise Invalid(f"no visit {where.visit}", [Problem("/visit", f"no visit {where.visit}", "not_found")])
+    else:
+        found = tx.select(lookups.VISITS_AT, {"of_pid": held.pid, "node": where.node})
+        if len(found) != 1:
+            message = f"{len(found)} open visits stand at {where.node!r}; name the visit"
+            raise Invalid(message, [Problem("/node", message, "not_found" if not found else "ambiguous")])
+    scope, n = found[0]
+    return scope, n
+
+
+async def restart(
+    ctx: Context, actor: Actor, id: str, node: str, scope: int | None, key: str | None = None
+) -> views.Process:
+    """Restart from a node: what stands at or after it in its scope is withdrawn, one new token is put there."""
+
+    def event(tx: Tx, held: Held) -> ev.AnyEvent:
+        if node not in held.version.places:
+            raise Invalid(f"no node {node!r}", [Problem("/node", f"no node {node!r}", "not_found")])
+        at = scope if scope is not None else _scope_of(tx, held, node)
+        return ev.RestartRequested(at=tx.now, actor=actor.principal, scope=at, node=node)
+
+    return await command(ctx, actor, id, event, key=key, request=["restart", node, scope])
+
+
+def _scope_of(tx: Tx, held: Held, node: str) -> int:
+    owner = held.version.owners[node]
+    if not owner:
+        return ROOT
+    found: list[int] = [n for _, n in tx.select(lookups.VISITS_AT, {"of_pid": held.pid, "node": owner})]
+    if len(found) != 1:
+        message = f"{len(found)} open scopes have {node!r}; name the scope"
+        raise Invalid(message, [Problem("/scope", message, "ambiguous")])
+    return found[0]
+
+
+async def signal(ctx: Context, actor: Actor, id: str, name: str, key: str | None, payload: Any) -> int:
+    """Send a message or signal to one process. Answers how many of its subscriptions got it.
+
+    Raises: NotFound, Forbidden, WrongState when the process has ended.
+    """
+    pid = await ctx.pid(actor.tenant.tid, id)
+    text = codec.encode_json(payload)
+
+    def unit(tx: Tx) -> int:
+        held = own(processes.load(tx, pid), actor, id)
+        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        if held.process.status in (Status.COMPLETED, Status.CANCELLED, Status.TERMINATED):
+            raise WrongState(f"cannot signal: the process is {held.process.status}")
+        found = [w for w, k, is_signal in messages.of_process(tx, pid, name) if is_signal or key is None or k == key]
+        for waiter in found:
+            messages.deliver(tx, waiter, name, new_uuid(), text, signal=True)
+        if found:
+            ctx.engine.wake_later(tx, pid)
+        return len(found)
+
+    return await ctx.store.submit_async(unit, (pid,))
+
+
+async def migrate(
+    ctx: Context, actor: Actor, id: str, version: int, mapping: dict[str, str], *, dry_run: bool
+) -> views.Migration:
+    """Move a process to another version of its definition; with problems nothing is moved.
+
+    Raises: NotFound (process, version), Forbidden, Invalid with the list of places when an open token has none.
+    """
+    pid = await ctx.pid(actor.tenant.tid, id)
+
+    def unit(tx: Tx) -> views.Migration:
+        held = own(processes.load(tx, pid), actor, id)
+        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        to = definitions.numbered(tx, held.tid, held.version.code, version)
+        if to is None:
+            raise NotFound("definition", f"{held.version.code} version {version}")
+        _, new = definitions.version(tx, to.vid)
+        event = ev.Migrated(at=tx.now, actor=actor.principal, version=version, mapping=mapping)
+        scopes = processes.all_scopes(held)
+        plan = migration.plan(held.version, new, held.process, held, scopes, event)
+        moves = [views.Move(move.visit, move.node, move.to) for move in plan.moves]
+        if plan.problems and not dry_run:
+            raise Invalid("the process cannot be moved", plan.problems)
+        if not dry_run:
+            step = Step(plan.process, plan.scopes, plan.visits, plan.commands)
+            held = ctx.engine.commit(processes.at_version(held, to.vid), event, step)
+        return views.Migration(full_view(held), moves, plan.problems)
+
+    return await ctx.store.submit_async(unit, (pid,))
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+async def get(ctx: Context, actor: Actor, id: str) -> views.Process:
+    """Raises: NotFound."""
+    tid = actor.tenant.tid
+    pid = await ctx.pid(tid, id)
+    found = await ctx.store.async_read(lambda reader: lookups.process(reader, tid, pid))
+    if found is None:
+        raise NotFound("process", id)
+    row, data = found
+    require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=tid, starter=row.created_by))
+    return _row_view(row, data)
+
+
+async def listed(
+    ctx: Context, actor: Actor, wanted: Filter, after: list[Any] | None, limit: int, *, oldest: bool
+) -> views.Page:
+    """Processes by age, newest first unless `oldest`."""
+    require(actor, Action.PROCESS_READ, Target(kind="process", id="", tid=actor.tenant.tid))
+    position = after[0] if after else None
+    rows = await ctx.store.async_read(
+        lambda reader: lookups.filtered(reader, actor.tenant.tid, wanted, position, limit + 1, oldest=oldest)
+    )
+    page = rows[:limit]
+    return views.Page([_row_view(row, {}) for row in page], [page[-1].pid] if len(rows) > limit else None)
+
+
+def _row_view(row: ProcessRow, data: dict[str, Any]) -> views.Process:
+    parent = None
+    if row.parent_id is not None and row.parent_visit is not None:
+        parent = views.Parent(row.parent_id, row.parent_visit)
+    return views.Process(
+        id=row.id,
+        definition=row.code,
+        version=row.number,
+        status=row.status,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        modified_at=row.at,
+        ended_at=row.ended_at,
+        incidents=row.incidents,
+        retries=row.retries,
+        seq=row.seq,
+        parent=parent,
+        **{name: data.get(name) for name in (*DATA, "output")},
+    )
+
+
+async def history(ctx: Context, actor: Actor, id: str, after: list[Any] | None, limit: int) -> views.Page:
+    """What happened to a process, in order."""
+    pid = await _readable(ctx, actor, id)
+    start_at = after[0] if after else 0
+    rows = await ctx.store.async_read(lambda reader: lookups.history(reader, pid, start_at, limit + 1))
+    entries = [
+        views.HistoryEntry(seq, feed, at, actor_, type_, scope, visit, _event_data(text))
+        for seq, feed, at, actor_, type_, scope, visit, text in rows[:limit]
+    ]
+    return views.Page(entries, [entries[-1].seq] if len(rows) > limit else None)
+
+
+_IN_COLUMNS = frozenset({"type", "at", "actor", "scope", "visit"})
+
+
+def _event_data(text: str) -> dict[str, Any]:
+    plain = msgspec.to_builtins(codec.decode_event(text))
+    return {name: value for name, value in plain.items() if name not in _IN_COLUMNS}
+
+
+async def visits(ctx: Context, actor: Actor, id: str, after: list[Any] | None, limit: int) -> views.Page:
+    """Activations of nodes, in the order they began."""
+    pid = await _readable(ctx, actor, id)
+    start_at = after[0] if after else 0
+    rows = await ctx.store.async_read(lambda reader: lookups.visits(reader, pid, start_at, limit + 1))
+    found = [
+        views.Visit(*row[1:7], *(None if text is None else codec.decode_json(text) for text in row[7:10]), *row[10:])
+        for row in rows[:limit]
+    ]
+    return views.Page(found, [found[-1].n] if len(rows) > limit else None)
+
+
+async def _readable(ctx: Context, actor: Actor, id: str) -> int:
+    pid = await ctx.pid(actor.tenant.tid, id)
+    require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=actor.tenant.tid))
+    return pid
+
+
+def _target(code: str, row: VersionRow, tid: int) -> Target:
+    return Target(kind="definition", id=code, tid=tid, permissions=row.compiled.permissions)
+
+
+def _process_target(held: Held) -> Target:
+    return Target(
+        kind="process",
+        id=held.process_id,
+        tid=held.tid,
+        permissions=held.version.permissions,
+        starter=held.created_by,
+    )
+

@@ -1,0 +1,108 @@
+"""Values of processes and definitions: any JSON, and counters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from penstock.core import codec
+from penstock.errors import NotFound
+from penstock.identity.model import Actor
+from penstock.identity.policy import Action, Target, require
+from penstock.operations import views
+from penstock.operations.context import Context
+from penstock.operations.definitions import version_of
+from penstock.operations.jobs import check_key, check_size
+from penstock.store import lookups, values
+from penstock.store.rows import Rows, Tx
+
+T = TypeVar("T")
+
+LARGEST = 1024 * 1024
+
+
+class Owner:
+    """Whose values: a process or a definition."""
+
+    def __init__(self, kind: str, id: str, number: int, permissions: Any) -> None:
+        self.kind, self.id, self.number, self.permissions = kind, id, number, permissions
+
+    @property
+    def rows(self) -> Rows:
+        return values.OF_PROCESS if self.kind == "process" else values.OF_DEFINITION
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return (self.number,) if self.kind == "process" else ()
+
+
+async def process(ctx: Context, actor: Actor, id: str) -> Owner:
+    """Raises: NotFound."""
+    tid = actor.tenant.tid
+    pid = await ctx.pid(tid, id)
+    found = await ctx.store.async_read(lambda reader: lookups.process(reader, tid, pid))
+    if found is None:
+        raise NotFound("process", id)
+    row = found[0]
+    version = await version_of(ctx, tid, row.code, row.number)
+    return Owner("process", id, pid, version.compiled.permissions)
+
+
+async def definition(ctx: Context, actor: Actor, code: str) -> Owner:
+    """Raises: NotFound."""
+    row = await version_of(ctx, actor.tenant.tid, code)
+    return Owner("definition", code, row.did, row.compiled.permissions)
+
+
+def _require(actor: Actor, action: Action, owner: Owner) -> None:
+    require(actor, action, Target(kind=owner.kind, id=owner.id, tid=actor.tenant.tid, permissions=owner.permissions))
+
+
+async def listed(ctx: Context, actor: Actor, owner: Owner, after: list[Any] | None, limit: int) -> views.Page:
+    _require(actor, Action.VALUE_READ, owner)
+    start = after[0] if after else ""
+    of_process = owner.kind == "process"
+    found = await ctx.store.async_read(
+        lambda reader: lookups.values(reader, owner.number, start, limit + 1, of_process=of_process)
+    )
+    page = [views.Value(key, value) for key, value in found[:limit]]
+    return views.Page(page, [page[-1].key] if len(found) > limit else None)
+
+
+async def get(ctx: Context, actor: Actor, owner: Owner, key: str) -> views.Value:
+    """Raises: NotFound."""
+    _require(actor, Action.VALUE_READ, owner)
+    check_key(key)
+    found = await _unit(ctx, owner, lambda tx: values.get(tx, owner.rows, owner.number, key))
+    if found is None:
+        raise NotFound("value", key)
+    return views.Value(key, found[0])
+
+
+async def put(ctx: Context, actor: Actor, owner: Owner, key: str, value: Any) -> views.Value:
+    """Raises: TooLarge."""
+    _require(actor, Action.VALUE_WRITE, owner)
+    check_key(key)
+    check_size(value, "", LARGEST)
+    text = codec.encode_json(value)
+    await _unit(ctx, owner, lambda tx: values.put(tx, owner.rows, owner.number, key, text))
+    return views.Value(key, value)
+
+
+async def delete(ctx: Context, actor: Actor, owner: Owner, key: str) -> None:
+    """Raises: NotFound."""
+    _require(actor, Action.VALUE_WRITE, owner)
+    check_key(key)
+    if not await _unit(ctx, owner, lambda tx: values.delete(tx, owner.rows, owner.number, key)):
+        raise NotFound("value", key)
+
+
+async def increment(ctx: Context, actor: Actor, owner: Owner, key: str) -> views.Value:
+    """Add exactly 1, atomically; an absent key becomes 1. Raises: Conflict when it is not an integer."""
+    _require(actor, Action.VALUE_WRITE, owner)
+    check_key(key)
+    return views.Value(key, await _unit(ctx, owner, lambda tx: values.increment(tx, owner.rows, owner.number, key)))
+
+
+async def _unit(ctx: Context, owner: Owner, unit: Callable[[Tx], T]) -> T:
+    return await ctx.store.submit_async(unit, owner.pids)

@@ -1,0 +1,266 @@
+"""What both databases have in common: the address, statements made from Core, the port of a connection, the file
+lock and the check of the format. What differs is in `sqlite` and `postgres`, one class for the writer's connection
+and one for a reader's each, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+from sqlalchemy.sql.expression import Executable
+
+from penstock.errors import Conflict, Defect, Invalid, PenstockError, Unavailable
+from penstock.store.rows import Key, Row, Rows, Writes
+
+Statement = str | Executable
+"""SQLAlchemy Core, with a mapping of parameters; or SQL text with `?`, with a sequence of them."""
+
+FORMAT = 1
+"""Number of the newest migration this program knows."""
+
+NEEDS = 1
+"""Number of the newest migration that the code before it cannot work with."""
+
+STAMP = (
+    "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+)
+
+_COMPILED_AT_MOST = 500
+
+
+class Begun(NamedTuple):
+    """What opening a group's transaction found."""
+
+    now: int
+    locked: dict[int, Row]
+    """The processes rows the group holds, by pid."""
+    held: frozenset[int]
+    """Pids that another node holds."""
+
+
+class Connection(Protocol):
+    """The writer's connection. Raises the driver's errors; `error` turns them into ours."""
+
+    dirty: bool
+    """Something was written since `begin` that a commit must keep."""
+    statements: int
+    """How many statements went out since the start."""
+    shared: bool
+    """Other nodes write to the same database."""
+
+    @property
+    def lost(self) -> bool:
+        """The connection is gone; `reconnect` is the only thing left to do with it."""
+        ...
+
+    @property
+    def in_doubt(self) -> bool:
+        """A COMMIT was sent and its answer has not come."""
+        ...
+
+    def open(self) -> None: ...
+    def begin(self, pids: list[int]) -> Begun: ...
+    def get(self, rows: Rows, key: Key) -> Row | None: ...
+    def select(self, statement: Statement, params: Any) -> list[Row]: ...
+    def execute(self, statement: Statement, params: Any) -> int: ...
+    def id_block(self) -> int: ...
+    def flush(self, writes: Writes) -> None: ...
+    def commit(self, writes: Writes, notices: Sequence[str]) -> None: ...
+    def rollback(self) -> None: ...
+    def reconnect(self) -> bool:
+        """Connect again; was the commit whose answer was lost carried out?"""
+        ...
+
+    def error(self, exc: BaseException) -> PenstockError | None:
+        """The driver's error as ours; None if it is not the driver's."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ReadConnection(Protocol):
+    """A reader's connection: one snapshot from `begin` to `end`. It connects when it first begins."""
+
+    def begin(self, limit: float) -> None: ...
+    def rows(self, statement: Statement, params: Any) -> list[Row]: ...
+    def end(self) -> None: ...
+    def error(self, exc: BaseException) -> PenstockError | None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the database is."""
+
+    dialect: str
+    """"sqlite" or "postgresql"."""
+    url: str
+    path: str = ""
+    """The file of a SQLite database."""
+
+    @classmethod
+    def parse(cls, url: str) -> Address:
+        """Raises: Invalid."""
+        scheme = urlsplit(url).scheme
+        if scheme in ("postgresql", "postgres"):
+            return cls("postgresql", "postgresql" + url[len(scheme) :])
+        if scheme != "sqlite" or not url.startswith("sqlite:///"):
+            raise Invalid("the database is named by sqlite:///PATH or postgresql://…")
+        path = unquote(url[len("sqlite:///") :])
+        if not path or path == ":memory:":
+            raise Invalid("the database needs a file: sqlite:///PATH")
+        return cls("sqlite", url, os.path.abspath(path))
+
+    @property
+    def alchemy(self) -> str:
+        """The same place for SQLAlchemy and Alembic."""
+        if self.dialect == "sqlite":
+            return f"sqlite:///{self.path}"
+        return "postgresql+psycopg" + self.url[len("postgresql") :]
+
+
+class FileLock:
+    """Keeps a second program from a SQLite database: `flock` on `PATH.lock`, which holds our process id.
+
+    The file stays: to remove it would let a third program lock a file of the same name that a second one still holds.
+    """
+
+    def __init__(self, path: str) -> None:
+        """Raises: Unavailable."""
+        self.path = path + ".lock"
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as exc:
+            raise Unavailable(f"cannot open {self.path}: {exc.strerror}") from exc
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
+            os.close(self._fd)
+            by = f" by process {holder}" if holder.isdigit() else ""
+            raise Unavailable(f"{path} is in use{by} (it holds {self.path})", path=path, holder=holder) from exc
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+
+class Compiler:
+    """Statements for one dialect: Core compiled once for each shape, text with the driver's own marks."""
+
+    def __init__(self, dialect: Dialect, mark: str) -> None:
+        self.dialect = dialect
+        self._mark = mark
+        self._compiled: dict[Any, Any] = {}
+        self._texts: dict[str, str] = {}
+
+    def __call__(self, statement: Statement, params: Any) -> tuple[str, tuple[Any, ...]]:
+        if isinstance(statement, str):
+            return self._text(statement), tuple(params)
+        if not isinstance(statement, ClauseElement):
+            raise Defect("a statement is SQL text or SQLAlchemy Core")
+        named = dict(params or {})
+        if len(self._compiled) >= _COMPILED_AT_MOST:
+            self._compiled.clear()
+        # what SQLAlchemy's own engine does; its drivers for SQLite are none of apsw
+        compiled, extracted, collected, _ = statement._compile_w_cache(
+            self.dialect, compiled_cache=self._compiled, column_keys=sorted(named)
+        )
+        assert isinstance(compiled, SQLCompiler)
+        bound = compiled.construct_params(
+            named, extracted_parameters=extracted, escape_names=False, _collected_params=collected
+        )
+        if compiled.post_compile_params:  # a list of unknown length (IN)
+            state = compiled._process_parameters_for_postcompile(bound)
+            return state.statement, tuple(state.positional_parameters)
+        return compiled.string, tuple([bound[name] for name in compiled.positiontup or ()])
+
+    def _text(self, statement: str) -> str:
+        if self._mark == "?":
+            return statement
+        text = self._texts.get(statement)
+        if text is None:
+            text = statement.replace("%", "%%").replace("?", self._mark)
+            if len(self._texts) < _COMPILED_AT_MOST:
+                self._texts[statement] = text
+        return text
+
+
+def needs_schema(revision: str | None, needs: str | None, place: str) -> bool:
+    """Is the database empty? `revision` is what its `alembic_version` says, None when it has no such table.
+
+    `needs` is the oldest format a program must know to work on it: a migration that is safe under the old code (pre)
+    leaves it alone, one that is not (post) raises it, so old nodes may restart during a rolling upgrade.
+
+    Raises: Conflict when this program is too old or too new for the database.
+    """
+    if revision is None:
+        return True
+    if int(needs or revision) > FORMAT:
+        raise Conflict(f"{place} needs a program of format {needs}, this one knows {FORMAT:04d}: use a newer program")
+    if int(revision) < FORMAT:
+        raise Conflict(f"{place} has format {revision}, this program needs {FORMAT:04d}: run `penstock migrate`")
+    return False
+
+
+def schema(dialect: Dialect) -> list[str]:
+    """The whole schema as statements, for an empty database; the last ones stamp it with `FORMAT`."""
+    from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
+
+    from penstock.store.tables import id_blocks, metadata
+
+    made: list[Any] = [CreateSequence(id_blocks)] if dialect.supports_sequences else []
+    for table in metadata.sorted_tables:
+        made.append(CreateTable(table))
+        for index in sorted(table.indexes, key=lambda index: str(index.name)):
+            only = index.dialect_options["postgresql"]["where"] is not None
+            if dialect.name == "postgresql" or not only or index.dialect_options["sqlite"]["where"] is not None:
+                made.append(CreateIndex(index))
+    texts = [str(statement.compile(dialect=dialect)).strip() for statement in made]
+    return [
+        *texts,
+        f"INSERT INTO meta (key, value) VALUES ('needs', '{NEEDS:04d}')",
+        STAMP,
+        f"INSERT INTO alembic_version (version_num) VALUES ('{FORMAT:04d}')",
+    ]
+
+
+def connect(address: Address, node: str) -> Connection:
+    """The writer's connection, not yet open."""
+    if address.dialect == "sqlite":
+        from penstock.store.sqlite import SQLiteWriter
+
+        return SQLiteWriter(address)
+    from penstock.store.postgres import PostgresWriter
+
+    return PostgresWriter(address, node)
+
+
+def connect_reader(address: Address) -> ReadConnection:
+    if address.dialect == "sqlite":
+        from penstock.store.sqlite import SQLiteReader
+
+        return SQLiteReader(address)
+    from penstock.store.postgres import PostgresReader
+
+    return PostgresReader(address)
+
+
+def unavailable(what: str, exc: BaseException) -> Unavailable:
+    text = str(exc).strip().splitlines()
+    return Unavailable(f"{what}: {text[0]}" if text else what)

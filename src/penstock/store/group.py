@@ -1,0 +1,289 @@
+"""A group: the units of one transaction and what they share until its commit. `writer` decides when there is one.
+
+Also what outlives a group on the writer's thread: the cache of decoded objects, the block of keys, the counters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import Defect, PenstockError
+from penstock.store.database import Connection, Statement
+from penstock.store.rows import MISSING, PROCESSES, Key, Op, Row, Rows, Tx, Writes, _Missing, merge
+from penstock.store.tables import ID_BLOCK
+
+if TYPE_CHECKING:
+    from penstock.store.writer import Writer
+
+Answer = tuple["Unit", Any, BaseException | None]
+
+
+class Unit:
+    """A function that waits for its turn, and who waits for its result."""
+
+    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started")
+
+    def __init__(self, fn: Callable[[Tx], Any], keys: Sequence[int], low: bool, future: Any, loop: Any) -> None:
+        self.fn = fn
+        self.keys = keys
+        self.low = low
+        self.future: Any = future
+        self.loop: asyncio.AbstractEventLoop | None = loop
+        self.held_since = 0.0
+        self.started = False
+        self.answered = False
+        """It has its result, or nobody waits for one."""
+
+    def begins(self) -> bool:
+        """False when nobody waits any more."""
+        if not self.started:
+            if self.loop is not None:
+                self.started = not self.future.cancelled()
+            else:
+                self.started = bool(self.future.set_running_or_notify_cancel())
+            self.answered = not self.started
+        return self.started
+
+
+class Failed(Exception):  # noqa: N818 - not an error of its own
+    """The group cannot go on; `error` is why."""
+
+    def __init__(self, error: PenstockError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Stats:
+    """Counters since the start, for metrics. Written by the writer's thread alone."""
+
+    __slots__ = (
+        "commit_ns", "deferred", "failed_groups", "flush_ns", "groups", "reconnects", "rows", "statements", "unit_ns", "units",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        for name in self.__slots__:
+            setattr(self, name, 0)
+
+    groups: int
+    """Transactions committed."""
+    units: int
+    """Units answered, well or not."""
+    rows: int
+    """Rows flushed."""
+    statements: int
+    failed_groups: int
+    """Groups rolled back and run again one by one."""
+    deferred: int
+    """Units put back because another node held their process."""
+    reconnects: int
+    unit_ns: int
+    """Time spent in units."""
+    flush_ns: int
+    """Time spent in flushes that a read forced before the group's end."""
+    commit_ns: int
+    """Time spent in the last flush and the COMMIT."""
+
+    def as_dict(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Cache:
+    """Decoded objects of committed groups, the least recently used first to go. The writer's thread alone uses it."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._objects: OrderedDict[tuple[str, Any], object] = OrderedDict()
+
+    def get(self, name: tuple[str, Any]) -> object | None:
+        found = self._objects.get(name)
+        if found is not None:
+            self._objects.move_to_end(name)
+        return found
+
+    def update(self, objects: dict[tuple[str, Any], object | None]) -> None:
+        for name, value in objects.items():
+            if value is None:
+                self._objects.pop(name, None)
+            else:
+                self._objects[name] = value
+                self._objects.move_to_end(name)
+        while len(self._objects) > self._limit:
+            self._objects.popitem(last=False)
+
+
+class Ids:
+    """Integer keys from a block; blocks taken in a transaction that was rolled back are taken again."""
+
+    def __init__(self) -> None:
+        self._next = self._end = 0
+        self._fresh = False
+
+    def next(self, connection: Connection) -> int:
+        if self._next >= self._end:
+            self._next = connection.id_block()
+            self._end = self._next + ID_BLOCK
+            self._fresh = True
+        found = self._next
+        self._next += 1
+        return found
+
+    def settled(self, *, committed: bool) -> None:
+        if self._fresh and not committed:
+            self._next = self._end = 0
+        self._fresh = False
+
+
+class Group:
+    """The units of one transaction, and what they have written and not yet flushed."""
+
+    def __init__(self, writer: Writer, now: int, locked: dict[int, Row]) -> None:
+        self.now = now
+        self.node = writer.node
+        self.locked = locked
+        self.sole_writer = not writer.connection.shared
+        self.writes: Writes = {}
+        self.objects: dict[tuple[str, Any], object | None] = {}
+        self.callbacks: list[Callable[[], object]] = []
+        self.notices: list[str] = []
+        self.answers: list[tuple[Unit, Any, BaseException | None]] = []
+        self.failure: PenstockError | None = None
+        self._written = False
+        """The unit that runs now has written past its buffer."""
+        self._writer = writer
+        self._connection = writer.connection
+
+    # --- running ---
+
+    def run(self, unit: Unit) -> None:
+        """Raises: Failed."""
+        tx = Tx(self)
+        self._written = False
+        try:
+            result = unit.fn(tx)
+        except BaseException as exc:
+            if self.failure is not None:
+                raise Failed(self.failure) from exc
+            self.answers.append((unit, None, _for_a_future(exc)))
+            if self._written:
+                raise Failed(Defect("a unit raised after it had written")) from exc
+            return
+        if self.failure is not None:
+            raise Failed(self.failure)
+        writes, objects = tx.take()
+        if writes:
+            merge(self.writes, writes)
+        if objects:
+            self.objects.update(objects)
+        if tx.callbacks:
+            self.callbacks += tx.callbacks
+        if tx.notices:
+            self.notices += tx.notices
+        self.answers.append((unit, result, None))
+
+    # --- what a Tx asks ---
+
+    def get(self, rows: Rows, key: Key) -> Row | None:
+        ops = self.writes.get(rows)
+        op: Op | _Missing = MISSING if ops is None else ops.get(key, MISSING)
+        if op is MISSING:
+            return self._base(rows, key)
+        if type(op) is dict:
+            row = self._base(rows, key)
+            return None if row is None else rows.patched(row, op)
+        return op  # type: ignore[return-value]  # a tuple or None is left
+
+    def _base(self, rows: Rows, key: Key) -> Row | None:
+        if rows is PROCESSES and key[0] in self.locked:
+            return self.locked[key[0]]
+        try:
+            return self._connection.get(rows, key)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+
+    def select(self, statement: Statement, params: Any) -> list[Row]:
+        try:
+            return self._connection.select(statement, params)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+
+    def execute(self, statement: Statement, params: Any) -> int:
+        self._written = True
+        self.locked.clear()  # the rows may change behind it; the locks stay
+        try:
+            return self._connection.execute(statement, params)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+
+    def settle(self, own: Writes, of: Sequence[Rows] | None) -> None:
+        """Write out what the group and the unit have buffered, all or of the tables named."""
+        if own:
+            self._written = True
+            merge(self.writes, own)
+        writes = self.writes
+        if of is None:
+            self.writes = {}
+        else:
+            writes = {rows: writes.pop(rows) for rows in of if rows in writes}
+        if not writes:
+            return
+        started = time.perf_counter_ns()
+        processes = writes.get(PROCESSES)
+        if processes and self.locked:
+            for key, op in processes.items():
+                self._relock(key, op)
+        self._count(writes)
+        try:
+            self._connection.flush(writes)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+        self._writer.stats.flush_ns += time.perf_counter_ns() - started
+
+    def _relock(self, key: Key, op: Op) -> None:
+        row = self.locked.pop(key[0], None)
+        if type(op) is tuple:
+            self.locked[key[0]] = op
+        elif type(op) is dict and row is not None:
+            self.locked[key[0]] = PROCESSES.patched(row, op)
+
+    def _count(self, writes: Writes) -> None:
+        self._writer.stats.rows += sum(map(len, writes.values()))
+
+    def next_id(self) -> int:
+        try:
+            return self._writer.ids.next(self._connection)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+
+    def cached(self, name: tuple[str, Any]) -> object | None:
+        if name in self.objects:
+            return self.objects[name]
+        return self._writer.cache.get(name)
+
+    def _fail(self, exc: Exception) -> PenstockError:
+        """A statement failed: so has the group, whatever the unit does with the error."""
+        error = self._connection.error(exc) or Defect(f"{type(exc).__name__}: {exc}")
+        self.failure = error
+        return error
+
+    # --- the end ---
+
+    def commit(self) -> None:
+        """Raises: the driver's errors."""
+        if not self.writes and not self.notices and not self._connection.dirty:
+            self._connection.rollback()  # only read: no number, no disk
+            return
+        started = time.perf_counter_ns()
+        self._count(self.writes)
+        self._connection.commit(self.writes, self.notices)
+        self._writer.stats.commit_ns += time.perf_counter_ns() - started
+
+
+def _for_a_future(exc: BaseException) -> Exception:
+    """What a future may carry: these would end an event loop or a generator instead."""
+    if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
+        return exc
+    return Defect(f"a unit raised {exc!r}")

@@ -1,0 +1,72 @@
+"""Events for a process from outside its own steps: other processes, messages, chunks of a for_each, what was kept.
+
+Each is applied in a unit of its own, lowest number first. A kept event waits until its process resumes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, update
+
+from penstock.core import codec
+from penstock.core.events import AnyEvent
+from penstock.store import tables
+from penstock.store.rows import INBOX, SUBSCRIPTIONS, Tx
+
+
+class Entry(NamedTuple):
+    iid: int
+    event: AnyEvent
+
+
+def post(tx: Tx, pid: int, event: AnyEvent, *, kept: bool = False) -> None:
+    """Leave an event for a process; the engine is to be told that there is something (`Effects.wake`)."""
+    tx.put(INBOX, (None, pid, codec.encode(event), int(kept), tx.now))
+
+
+_i = tables.inbox.c
+_NEXT = (
+    select(_i.iid, _i.event)
+    .where(_i.pid == bindparam("pid"), _i.kept == 0)
+    .order_by(_i.iid)
+    .limit(bindparam("most"))
+)
+_PIDS = select(_i.pid).where(_i.kept == 0).group_by(_i.pid).order_by(_i.pid).limit(bindparam("most"))
+_RELEASE = update(tables.inbox).where(_i.pid == bindparam("of_pid"), _i.kept == 1).values(kept=0)
+_s = tables.subscriptions.c
+_OF_VISIT = select(_s.purpose).where(_s.pid == bindparam("pid"), _s.n == bindparam("n")).order_by(_s.purpose)
+
+
+def pending(tx: Tx, pid: int, most: int) -> list[Entry]:
+    """What is to be applied to a process, in order."""
+    return [Entry(iid, codec.decode_event(text)) for iid, text in tx.select(_NEXT, {"pid": pid, "most": most})]
+
+
+def pids(tx: Tx, most: int) -> list[int]:
+    """Processes that have something in the inbox."""
+    return [pid for (pid,) in tx.select(_PIDS, {"most": most})]
+
+
+def done(tx: Tx, iid: int) -> None:
+    tx.delete(INBOX, (iid,))
+
+
+def release(tx: Tx, pid: int) -> None:
+    """The process resumed: what was kept is due."""
+    tx.execute(_RELEASE, {"of_pid": pid})
+
+
+def unsubscribe(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
+    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit})]
+    for name in purposes:
+        tx.delete(SUBSCRIPTIONS, (pid, visit, name))
+
+
+_LOWEST = select(_i.iid).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(1)
+
+
+def set_aside(tx: Tx, pid: int) -> None:
+    """An event that cannot be applied stays for the operator (`kept` 2) and does not block what comes after it."""
+    for (iid,) in tx.select(_LOWEST, {"pid": pid}):
+        tx.patch(INBOX, (iid,), {"kept": 2})

@@ -1,0 +1,140 @@
+"""Jobs: what is offered to workers, and the leases that fence their answers.
+
+A row lives while its visit's work is out. READY: anybody who polls its queue may take it. LEASED: somebody has it until
+`leased_until`. HELD: its process is suspended. AWAITING: an http endpoint answered 202 and will answer with the job's token.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from penstock.core import commands as do
+from penstock.core.run import HTTP_TOPIC
+from penstock.store import tables
+from penstock.store.rows import JOBS, Tx
+
+MOST_DELIVERIES = 10
+"""Leases of one attempt that may run out before it fails: a job that kills its workers must not do so for ever."""
+
+
+class Lease(NamedTuple):
+    """A worker's hold on a job. `token_hash` is of the job's own token."""
+
+    lease: str
+    until: int
+    worker: str
+    token_hash: str
+
+
+class Row(NamedTuple):
+    """A row of `jobs`, in the order of its columns."""
+
+    pid: int
+    n: int
+    tid: int
+    vid: int
+    scope: int
+    node: str
+    queue: str
+    attempt: int
+    state: str
+    available_at: int
+    lease: str | None
+    leased_until: int | None
+    worker: str | None
+    deliveries: int
+    token_hash: str | None
+    timeout: int | None
+    told: int
+
+
+def queue_of(tid: int, topic: str) -> str:
+    """A topic of a tenant; the engine's own http runner serves all tenants from one queue."""
+    return f"{0 if topic == HTTP_TOPIC else tid}/{topic}"
+
+
+def topic_of(queue: str) -> str:
+    return queue.partition("/")[2]
+
+
+def open(tx: Tx, tid: int, vid: int, pid: int, command: do.OpenJob, lease: Lease | None) -> str:
+    """A new job, born leased where a worker waits for it. Answers its queue."""
+    c = command
+    queue = queue_of(tid, c.topic)
+    state = "READY" if lease is None else "LEASED"
+    held = (None, None, None, 0, None) if lease is None else (lease.lease, lease.until, lease.worker, 1, lease.token_hash)
+    tx.put(JOBS, (pid, c.visit, tid, vid, c.scope, c.node, queue, c.attempt, state, tx.now, *held, c.timeout, 0))
+    return queue
+
+
+def close(tx: Tx, pid: int, n: int) -> None:
+    tx.delete(JOBS, (pid, n))
+
+
+def get(tx: Tx, pid: int, n: int) -> Row | None:
+    row = tx.get(JOBS, (pid, n))
+    return None if row is None else Row(*row)
+
+
+def take(tx: Tx, row: Row, lease: Lease) -> Row:
+    """Lease a READY row to somebody."""
+    columns: dict[str, Any] = {
+        "state": "LEASED",
+        "lease": lease.lease,
+        "leased_until": lease.until,
+        "worker": lease.worker,
+        "deliveries": row.deliveries + 1,
+        "token_hash": lease.token_hash,
+    }
+    tx.patch(JOBS, (row.pid, row.n), columns)
+    return row._replace(**columns)
+
+
+def extend(tx: Tx, row: Row, until: int) -> None:
+    tx.patch(JOBS, (row.pid, row.n), {"leased_until": until})
+
+
+def give_back(tx: Tx, row: Row, *, held: bool) -> None:
+    """A lease ran out or was given up: the job is offered again."""
+    tx.patch(JOBS, (row.pid, row.n), {"state": "HELD" if held else "READY", "lease": None, "leased_until": None})
+
+
+def wait_for_token(tx: Tx, row: Row, until: int) -> None:
+    """The endpoint took the job and will answer later, with the job's token."""
+    tx.patch(JOBS, (row.pid, row.n), {"state": "AWAITING", "lease": None, "leased_until": until})
+
+
+_j = tables.jobs.c
+_COLUMNS = tuple(tables.jobs.columns)
+_READY = (
+    select(*_COLUMNS)
+    .where(_j.queue == bindparam("queue"), _j.state == "READY", _j.available_at <= bindparam("now"))
+    .order_by(_j.available_at, _j.pid, _j.n)
+    .limit(bindparam("most"))
+)
+_READY_SHARED = _READY.with_for_update(skip_locked=True)
+_EXPIRED = (
+    select(_j.pid, _j.n)
+    .where(_j.leased_until.is_not(None), _j.leased_until <= bindparam("now"))
+    .order_by(_j.leased_until)
+    .limit(bindparam("most"))
+)
+_NEXT_EXPIRY = select(_j.leased_until).where(_j.leased_until.is_not(None)).order_by(_j.leased_until).limit(1)
+
+
+def ready(tx: Tx, queue: str, most: int) -> list[Row]:
+    """READY jobs of a queue, oldest first. On PostgreSQL rows another node is taking are passed over."""
+    statement = _READY if tx.sole_writer else _READY_SHARED
+    return [Row(*row) for row in tx.select(statement, {"queue": queue, "now": tx.now, "most": most})]
+
+
+def expired(tx: Tx, most: int) -> list[tuple[int, int]]:
+    """(pid, n) of jobs whose lease, or wait for an answer, has run out."""
+    return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most})]
+
+
+def next_expiry(tx: Tx) -> int | None:
+    rows = tx.select(_NEXT_EXPIRY, {})
+    return rows[0][0] if rows else None

@@ -1,0 +1,461 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+SMALL = sa.SmallInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def big(name: str, *, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, BIG, autoincrement=False, nullable=nullable)
+
+
+def text(name: str, *, nullable: bool = False) -> sa.Column[str]:
+    return sa.Column(name, sa.Text(), nullable=nullable)
+
+
+def upgrade() -> None:
+    postgresql = op.get_bind().dialect.name == "postgresql"
+    if postgresql:
+        op.execute("CREATE SEQUENCE id_blocks AS BIGINT INCREMENT BY 256 START WITH 1")
+    op.create_table(
+        "applications",
+        big("aid"),
+        big("tid"),
+        text("id"),
+        text("name"),
+        text("secret_hash"),
+        text("roles"),
+        big("created_at"),
+        sa.Column("disabled", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("aid", name=op.f("applications_pkey")),
+        sa.UniqueConstraint("id", name=op.f("applications_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_index("applications_tenant", "applications", ["tid", "aid"])
+    op.create_table(
+        "data",
+        big("pid"),
+        text("name"),
+        text("value"),
+        sa.PrimaryKeyConstraint("pid", "name", name=op.f("data_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "definition_values",
+        big("did"),
+        text("key"),
+        text("value"),
+        sa.PrimaryKeyConstraint("did", "key", name=op.f("definition_values_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "definitions",
+        big("did"),
+        big("tid"),
+        text("id"),
+        text("code"),
+        big("latest"),
+        big("created_at"),
+        sa.PrimaryKeyConstraint("did", name=op.f("definitions_pkey")),
+        sa.UniqueConstraint("tid", "code", name=op.f("definitions_tid_code_key")),
+        sa.UniqueConstraint("tid", "id", name=op.f("definitions_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "groups",
+        big("gid"),
+        big("tid"),
+        text("code"),
+        text("name"),
+        sa.PrimaryKeyConstraint("gid", name=op.f("groups_pkey")),
+        sa.UniqueConstraint("tid", "code", name=op.f("groups_tid_code_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "history",
+        big("pid"),
+        big("seq"),
+        big("feed", nullable=True),
+        big("at"),
+        text("actor"),
+        text("type"),
+        big("scope", nullable=True),
+        big("visit", nullable=True),
+        text("data"),
+        sa.PrimaryKeyConstraint("pid", "seq", name=op.f("history_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "history_feed",
+        "history",
+        ["feed"],
+        unique=True,
+        sqlite_where=sa.text("feed IS NOT NULL"),
+        postgresql_where=sa.text("feed IS NOT NULL"),
+    )
+    if postgresql:
+        op.create_index("history_unfed", "history", ["pid", "seq"], postgresql_where=sa.text("feed IS NULL"))
+    op.create_table(
+        "idempotency",
+        big("tid"),
+        text("key"),
+        text("digest"),
+        big("status"),
+        text("answer"),
+        big("created_at"),
+        sa.PrimaryKeyConstraint("tid", "key", name=op.f("idempotency_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("idempotency_age", "idempotency", ["created_at"])
+    op.create_table(
+        "inbox",
+        sa.Column("iid", BIG, sa.Identity(always=False), nullable=False),
+        big("pid"),
+        text("event"),
+        sa.Column("kept", SMALL, nullable=False),
+        big("created_at"),
+        sa.PrimaryKeyConstraint("iid", name=op.f("inbox_pkey")),
+        sqlite_autoincrement=True,
+        sqlite_strict=True,
+    )
+    op.create_index("inbox_process", "inbox", ["pid", "iid"])
+    op.create_table(
+        "item_grants",
+        big("tid"),
+        text("grantee"),
+        big("pid"),
+        big("n"),
+        sa.PrimaryKeyConstraint("tid", "grantee", "pid", "n", name=op.f("item_grants_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "items",
+        big("pid"),
+        big("n"),
+        big("tid"),
+        text("id"),
+        big("scope"),
+        text("node"),
+        text("task"),
+        text("state"),
+        text("owner", nullable=True),
+        text("data"),
+        text("output", nullable=True),
+        text("candidates"),
+        big("due_at", nullable=True),
+        big("priority"),
+        big("created_at"),
+        big("ended_at", nullable=True),
+        text("ended_by", nullable=True),
+        sa.PrimaryKeyConstraint("pid", "n", name=op.f("items_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("items_tid_id_key")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("items_state", "items", ["tid", "state", "pid", "n"])
+    op.create_table(
+        "jobs",
+        big("pid"),
+        big("n"),
+        big("tid"),
+        big("vid"),
+        big("scope"),
+        text("node"),
+        text("queue"),
+        big("attempt"),
+        text("state"),
+        big("available_at"),
+        text("lease", nullable=True),
+        big("leased_until", nullable=True),
+        text("worker", nullable=True),
+        big("deliveries"),
+        text("token_hash", nullable=True),
+        big("timeout", nullable=True),
+        sa.Column("told", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("pid", "n", name=op.f("jobs_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "jobs_leased",
+        "jobs",
+        ["leased_until"],
+        sqlite_where=sa.text("leased_until IS NOT NULL"),
+        postgresql_where=sa.text("leased_until IS NOT NULL"),
+    )
+    op.create_index(
+        "jobs_ready",
+        "jobs",
+        ["queue", "available_at", "pid", "n"],
+        sqlite_where=sa.text("state = 'READY'"),
+        postgresql_where=sa.text("state = 'READY'"),
+    )
+    op.create_table(
+        "memberships",
+        big("gid"),
+        big("uid"),
+        sa.PrimaryKeyConstraint("gid", "uid", name=op.f("memberships_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("memberships_user", "memberships", ["uid", "gid"])
+    op.create_table(
+        "messages",
+        sa.Column("mid", BIG, sa.Identity(always=False), nullable=False),
+        big("tid"),
+        text("name"),
+        text("key"),
+        text("message_id"),
+        text("payload"),
+        text("state"),
+        big("created_at"),
+        big("expires_at"),
+        sa.PrimaryKeyConstraint("mid", name=op.f("messages_pkey")),
+        sa.UniqueConstraint("tid", "name", "message_id", name=op.f("messages_tid_name_message_id_key")),
+        sqlite_autoincrement=True,
+        sqlite_strict=True,
+    )
+    op.create_index("messages_expiry", "messages", ["expires_at"])
+    op.create_index(
+        "messages_kept",
+        "messages",
+        ["tid", "name", "key", "mid"],
+        sqlite_where=sa.text("state = 'KEPT'"),
+        postgresql_where=sa.text("state = 'KEPT'"),
+    )
+    op.create_table(
+        "meta",
+        text("key"),
+        text("value"),
+        sa.PrimaryKeyConstraint("key", name=op.f("meta_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "nodes",
+        text("node"),
+        big("group_no"),
+        big("started_at"),
+        big("seen_at"),
+        sa.PrimaryKeyConstraint("node", name=op.f("nodes_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("oid", BIG, sa.Identity(always=False), nullable=False),
+        big("tid"),
+        big("rid"),
+        big("pid"),
+        text("kind"),
+        text("data"),
+        big("created_at"),
+        big("attempts"),
+        big("due_at"),
+        big("claimed_until", nullable=True),
+        sa.PrimaryKeyConstraint("oid", name=op.f("outbox_pkey")),
+        sqlite_autoincrement=True,
+        sqlite_strict=True,
+    )
+    op.create_index("outbox_order", "outbox", ["rid", "pid", "oid"])
+    op.create_table(
+        "process_values",
+        big("pid"),
+        text("key"),
+        text("value"),
+        sa.PrimaryKeyConstraint("pid", "key", name=op.f("process_values_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "processes",
+        big("pid"),
+        big("tid"),
+        text("id"),
+        big("did"),
+        big("vid"),
+        text("status"),
+        big("seq"),
+        big("next_n"),
+        big("at"),
+        big("incidents"),
+        big("retrying"),
+        big("retries"),
+        big("running"),
+        big("semantics"),
+        big("created_at"),
+        text("created_by"),
+        big("ended_at", nullable=True),
+        big("parent_pid", nullable=True),
+        big("parent_scope", nullable=True),
+        big("parent_visit", nullable=True),
+        big("depth"),
+        sa.PrimaryKeyConstraint("pid", name=op.f("processes_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("processes_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_index("processes_definition", "processes", ["tid", "did", "pid"])
+    op.create_index(
+        "processes_parent",
+        "processes",
+        ["parent_pid"],
+        sqlite_where=sa.text("parent_pid IS NOT NULL"),
+        postgresql_where=sa.text("parent_pid IS NOT NULL"),
+    )
+    op.create_index("processes_status", "processes", ["tid", "status", "pid"])
+    op.create_table(
+        "receivers",
+        big("rid"),
+        big("tid"),
+        text("id"),
+        sa.PrimaryKeyConstraint("rid", name=op.f("receivers_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("receivers_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "scopes",
+        big("pid"),
+        big("n"),
+        big("parent", nullable=True),
+        text("state"),
+        text("output", nullable=True),
+        sa.PrimaryKeyConstraint("pid", "n", name=op.f("scopes_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "search",
+        big("tid"),
+        big("did"),
+        text("name"),
+        text("value"),
+        big("pid"),
+        sa.PrimaryKeyConstraint("tid", "did", "name", "value", "pid", name=op.f("search_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "subscriptions",
+        big("pid"),
+        big("n"),
+        text("purpose"),
+        big("scope"),
+        big("tid"),
+        text("name"),
+        text("key"),
+        sa.Column("signal", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("pid", "n", "purpose", name=op.f("subscriptions_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("subscriptions_name", "subscriptions", ["tid", "name", "key"])
+    op.create_table(
+        "tenants",
+        big("tid"),
+        text("id"),
+        text("code"),
+        text("name"),
+        big("created_at"),
+        sa.PrimaryKeyConstraint("tid", name=op.f("tenants_pkey")),
+        sa.UniqueConstraint("code", name=op.f("tenants_code_key")),
+        sa.UniqueConstraint("id", name=op.f("tenants_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "timers",
+        big("pid"),
+        big("n"),
+        text("purpose"),
+        big("scope"),
+        big("attempt"),
+        big("due_at"),
+        sa.PrimaryKeyConstraint("pid", "n", "purpose", name=op.f("timers_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("timers_due", "timers", ["due_at"])
+    op.create_table(
+        "tokens",
+        text("token_hash"),
+        big("tid"),
+        text("principal"),
+        text("audience"),
+        big("created_at"),
+        big("expires_at"),
+        sa.PrimaryKeyConstraint("token_hash", name=op.f("tokens_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("tokens_expiry", "tokens", ["expires_at"])
+    op.create_table(
+        "users",
+        big("uid"),
+        big("tid"),
+        text("id"),
+        text("email"),
+        text("name"),
+        text("password_hash", nullable=True),
+        text("roles"),
+        big("created_at"),
+        sa.Column("disabled", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("uid", name=op.f("users_pkey")),
+        sa.UniqueConstraint("id", name=op.f("users_id_key")),
+        sa.UniqueConstraint("tid", "email", name=op.f("users_tid_email_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "versions",
+        big("vid"),
+        big("did"),
+        big("tid"),
+        text("id"),
+        big("number"),
+        text("document"),
+        text("digest"),
+        big("semantics"),
+        text("state"),
+        big("created_at"),
+        text("created_by"),
+        sa.PrimaryKeyConstraint("vid", name=op.f("versions_pkey")),
+        sa.UniqueConstraint("did", "number", name=op.f("versions_did_number_key")),
+        sa.UniqueConstraint("tid", "id", name=op.f("versions_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_table(
+        "visits",
+        big("pid"),
+        big("n"),
+        big("scope"),
+        text("node"),
+        text("kind"),
+        text("state"),
+        big("attempt"),
+        text("input", nullable=True),
+        text("output", nullable=True),
+        text("failure", nullable=True),
+        big("started_at"),
+        big("ended_at", nullable=True),
+        sa.PrimaryKeyConstraint("pid", "n", name=op.f("visits_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "visits_failed",
+        "visits",
+        ["pid"],
+        sqlite_where=sa.text("state = 'FAILED'"),
+        postgresql_where=sa.text("state = 'FAILED'"),
+    )
+    op.execute("INSERT INTO meta (key, value) VALUES ('needs', '0001')")

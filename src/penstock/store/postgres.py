@@ -1,0 +1,492 @@
+"""PostgreSQL through psycopg 3: the writer's connection, a reader's, and the listener.
+
+A flush sends each table's rows as one JSON parameter to one prepared statement, all statements and the COMMIT in one
+pipeline: one round trip, and the least work under the interpreter's lock (docs/decisions/0001-writer-thread.md).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.types.numeric import Int8Dumper
+from sqlalchemy.dialects.postgresql import psycopg as dialect
+
+from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
+from penstock.store.database import Address, Begun, Compiler, Statement, needs_schema, schema, unavailable
+from penstock.store.rows import PROCESSES, Key, Row, Rows, Writes
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "penstock"
+LARGEST = 64 << 20
+"""Bytes of one statement's rows as JSON; a single row that is larger is refused."""
+NOTICE_LIMIT = 7_900
+"""Bytes a NOTIFY may carry."""
+_SCHEMA_LOCK = 0x70656E73
+"""Advisory lock of those who create the schema: nodes start at the same time."""
+_FORGOTTEN = 24 * 3600 * 1000
+"""Milliseconds after which a silent node's row goes."""
+
+_dialect = dialect.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
+_compile = Compiler(_dialect, "%s")
+_encode = msgspec.json.Encoder().encode
+
+_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+_BEGIN_NODE = (
+    f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s RETURNING seen_at"
+)
+_LOCK = (
+    f"SELECT {','.join(PROCESSES.columns)} FROM processes WHERE pid = ANY(%s) "
+    "ORDER BY pid FOR NO KEY UPDATE SKIP LOCKED"
+)
+_THERE = "SELECT pid FROM processes WHERE pid = ANY(%s)"
+
+
+def _connect(address: Address, purpose: str) -> psycopg.Connection[Row]:
+    # what the operator's address says wins; a peer that is gone is noticed within half a minute
+    defaults: dict[str, Any] = {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "application_name": f"penstock {purpose}",
+    }
+    defaults.update(conninfo_to_dict(address.url))
+    connection = psycopg.connect(autocommit=True, prepare_threshold=5, **defaults)
+    # one type for every int, so that a statement is prepared once and not for each mix of sizes; flags are numbers
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(bool, Int8Dumper)
+    return connection
+
+
+def error(exc: BaseException) -> PenstockError | None:
+    """A driver's error as ours."""
+    match exc:
+        case psycopg.errors.UniqueViolation():
+            table, name = exc.diag.table_name or "", exc.diag.constraint_name
+            return AlreadyExists(f"{table} has another row with the same key ({name})", table=table)
+        case psycopg.errors.NotNullViolation():
+            return Defect(f"PostgreSQL: {exc.diag.message_primary}")
+        case psycopg.IntegrityError():
+            return Conflict(f"{exc.diag.message_primary}", table=exc.diag.table_name or "")
+        case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.StatementTooComplex():
+            return TooLarge(f"a value is too large: {exc.diag.message_primary}")
+        case psycopg.errors.QueryCanceled():
+            return Unavailable("the statement took longer than its limit")
+        case psycopg.errors.DeadlockDetected() | psycopg.errors.SerializationFailure():
+            return Unavailable("two nodes met", again=True)
+        case psycopg.DataError():
+            return Invalid(f"a value cannot be stored: {exc.diag.message_primary or exc}")
+        case psycopg.errors.UndefinedTable() | psycopg.errors.SyntaxError() | psycopg.ProgrammingError():
+            return Defect(f"PostgreSQL: {exc.diag.message_primary or exc}")
+        case psycopg.OperationalError() | psycopg.InterfaceError() | psycopg.errors.ReadOnlySqlTransaction():
+            return unavailable("the database does not answer", exc)
+        case psycopg.Error():
+            return Defect(f"PostgreSQL: {exc}")
+        case UnicodeEncodeError() | OverflowError():
+            return Invalid(f"a value cannot be stored: {exc}")
+    return None
+
+
+class _Texts:
+    """SQL text for one table, made when first used. Rows come as one JSON array of arrays, `j.a` is a row."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        columns = ",".join(_quoted(column) for column in rows.columns)
+        key = ",".join(_quoted(column) for column in rows.key)
+        self.get = f"SELECT {columns} FROM {_quoted(rows.name)} WHERE {' AND '.join(f'{_quoted(k)}=%s' for k in rows.key)}"
+        values = [self._value(column, i) for i, column in enumerate(rows.columns)]
+        if rows.serial:
+            values[0] = f"coalesce({values[0]}, nextval(pg_get_serial_sequence('{rows.name}', '{rows.key[0]}')))"
+        rest = ",".join(f"{_quoted(c)}=excluded.{_quoted(c)}" for c in rows.columns[rows.keyed :])
+        self.put = (
+            f"INSERT INTO {_quoted(rows.name)} ({columns}) SELECT {','.join(values)} "
+            "FROM jsonb_array_elements(%s::jsonb) AS j(a)"
+        )
+        if not rows.append:
+            self.put += f" ON CONFLICT ({key}) DO " + (f"UPDATE SET {rest}" if rest else "NOTHING")
+        self.delete = (
+            f"DELETE FROM {_quoted(rows.name)} AS t USING jsonb_array_elements(%s::jsonb) AS j(a) WHERE {self._same(0)}"
+        )
+        self._patches: dict[tuple[str, ...], str] = {}
+
+    def _value(self, column: str, i: int) -> str:
+        return f"(a->>{i})::bigint" if column in self.rows.integers else f"a->>{i}"
+
+    def _same(self, start: int) -> str:
+        return " AND ".join(f"t.{_quoted(k)}={self._value(k, i)}" for i, k in enumerate(self.rows.key, start))
+
+    def patch(self, columns: tuple[str, ...]) -> str:
+        """Each row: the new values, then the key."""
+        text = self._patches.get(columns)
+        if text is None:
+            new = ",".join(f"{_quoted(column)}={self._value(column, i)}" for i, column in enumerate(columns))
+            text = self._patches[columns] = (
+                f"UPDATE {_quoted(self.rows.name)} AS t SET {new} "
+                f"FROM jsonb_array_elements(%s::jsonb) AS j(a) WHERE {self._same(len(columns))}"
+            )
+        return text
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+_texts: dict[Rows, _Texts] = {}
+
+
+def _text(rows: Rows) -> _Texts:
+    text = _texts.get(rows)
+    if text is None:
+        text = _texts[rows] = _Texts(rows)
+    return text
+
+
+class PostgresWriter:
+    """The writer's connection.
+
+    Each group moves the number in this node's row as its first act, so the row is locked before COMMIT can be sent:
+    whoever asks for the number `FOR UPDATE` on a new connection waits for the end of the old one's transaction, and
+    then knows whether it was carried out.
+    """
+
+    shared = True
+
+    def __init__(self, address: Address, node: str) -> None:
+        self._address = address
+        self._node = node
+        self._number = 0
+        self._doubt: int | None = None
+        self._backend: tuple[Any, ...] | None = None
+        self._open = False
+        self.dirty = False
+        self.statements = 0
+
+    @property
+    def lost(self) -> bool:
+        return self._open and bool(self._db.closed)
+
+    @property
+    def in_doubt(self) -> bool:
+        return self._doubt is not None
+
+    @property
+    def backend(self) -> int:
+        """The server's process id of this connection; notices carry it."""
+        return int(self._backend[0]) if self._backend else 0
+
+    # --- connecting ---
+
+    def open(self) -> None:
+        """Raises: the driver's errors, Conflict."""
+        self._use(*self._attach())
+        self._create()
+        self._open = True
+        run = self._db.execute
+        run(f"DELETE FROM nodes WHERE seen_at < {_CLOCK} - %s AND node <> %s", (_FORGOTTEN, self._node))
+        # A number no earlier run under this name has used. Two programs under one name: the later one wins, the
+        # earlier finds its number moved and stops writing.
+        found = run(
+            "INSERT INTO nodes (node, group_no, started_at, seen_at) "
+            f"SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c) "
+            "ON CONFLICT (node) DO UPDATE SET group_no = greatest(excluded.group_no, nodes.group_no + 1), "
+            "started_at = excluded.started_at, seen_at = excluded.seen_at RETURNING group_no",
+            (self._node,),
+        ).fetchone()
+        assert found is not None
+        self._number = found[0]
+
+    def _attach(self) -> tuple[psycopg.Connection[Row], Row]:
+        db = _connect(self._address, f"writer {self._node}")
+        db.prepared_max = 500
+        for setting in (
+            # indexes always: a plan made while a table was small must not stay a scan when it has grown
+            "enable_seqscan=off",
+            "enable_hashjoin=off",
+            "enable_mergejoin=off",
+            "jit=off",
+            "statement_timeout='30s'",
+            "lock_timeout='10s'",
+            "idle_in_transaction_session_timeout='60s'",
+        ):
+            db.execute(f"SET {setting}".encode())
+        # stronger settings of the operator (remote_apply) stay
+        db.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        backend = db.execute("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()").fetchone()
+        assert backend is not None
+        return db, backend
+
+    def _use(self, db: psycopg.Connection[Row], backend: Row) -> None:
+        self._db, self._backend = db, backend
+        self._cursor = db.cursor()
+        self._node_cursor = db.cursor()
+        self._lock_cursor = db.cursor()
+
+    def _create(self) -> None:
+        run = self._db.execute
+        with self._db.transaction():
+            run("SELECT pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
+            stamped = run("SELECT 1 WHERE to_regclass('alembic_version') IS NOT NULL").fetchone()
+            revision = run("SELECT version_num FROM alembic_version").fetchone() if stamped else None
+            needs = run("SELECT value FROM meta WHERE key = 'needs'").fetchone() if stamped else None
+            if needs_schema(revision[0] if revision else None, needs[0] if needs else None, "the database"):
+                for statement in schema(_compile.dialect):
+                    run(statement.encode())
+
+    def reconnect(self) -> bool:
+        self._db.close()
+        db, backend = self._attach()
+        try:
+            # the old backend may still be at work on what we sent before the connection broke
+            db.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start = %s",
+                self._backend,
+            )
+            found = db.execute("SELECT group_no FROM nodes WHERE node = %s FOR UPDATE", (self._node,)).fetchone()
+            number = found[0] if found else None
+            if number not in (self._number, self._doubt):
+                raise Unavailable(f"another program runs as node {self._node!r}")
+        except BaseException:
+            db.close()  # not settled: the old one stays the lost one
+            raise
+        carried_out = self._doubt is not None and number == self._doubt
+        self._number, self._doubt = number, None
+        self._use(db, backend)
+        return carried_out
+
+    # --- a group ---
+
+    def begin(self, pids: list[int]) -> Begun:
+        self.dirty = False
+        with self._db.pipeline():
+            self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
+            if pids:
+                self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
+        self.statements += 3 if pids else 2
+        clock = self._node_cursor.fetchone()
+        if clock is None:
+            self.rollback()
+            raise Unavailable(f"another program runs as node {self._node!r}")
+        if not pids:
+            return Begun(clock[0], {}, frozenset())
+        locked = {row[0]: row for row in self._lock_cursor.fetchall()}
+        absent = [pid for pid in pids if pid not in locked]
+        if not absent:
+            return Begun(clock[0], locked, frozenset())
+        # not there at all (a start), or there and held by another node
+        there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
+        self.statements += 1
+        return Begun(clock[0], locked, frozenset(row[0] for row in there))
+
+    def get(self, rows: Rows, key: Key) -> Row | None:
+        self.statements += 1
+        return self._cursor.execute(_text(rows).get, key, prepare=True).fetchone()
+
+    def select(self, statement: Statement, params: Any) -> list[Row]:
+        self.statements += 1
+        text, values = _compile(statement, params)
+        return self._cursor.execute(text.encode(), values).fetchall()
+
+    def execute(self, statement: Statement, params: Any) -> int:
+        self.statements += 1
+        self.dirty = True
+        text, values = _compile(statement, params)
+        return self._cursor.execute(text.encode(), values).rowcount
+
+    def id_block(self) -> int:
+        self.statements += 1
+        found = self._cursor.execute("SELECT nextval('id_blocks')", prepare=True).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def flush(self, writes: Writes) -> None:
+        with self._db.pipeline():
+            self._flush(writes)
+
+    def commit(self, writes: Writes, notices: Sequence[str]) -> None:
+        self._doubt = self._number + 1
+        with self._db.pipeline():
+            self._flush(writes)
+            for notice in _notices(notices):
+                self._cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, notice), prepare=True)
+                self.statements += 1
+            self._node_cursor.execute("COMMIT")
+        self.statements += 1
+        if self._node_cursor.statusmessage != "COMMIT":
+            # PostgreSQL answers so, without an error, when a statement before had failed
+            raise Defect("PostgreSQL: COMMIT of a failed transaction")
+        self._number += 1
+        self._doubt = None
+
+    def _flush(self, writes: Writes) -> None:
+        self.dirty = True
+        for rows, ops in writes.items():
+            text = _text(rows)
+            puts: list[Row] = []
+            deletes: list[Key] = []
+            patches: dict[tuple[str, ...], list[Row]] = {}
+            for key, op in ops.items():
+                if type(op) is tuple:
+                    puts.append(op)
+                elif type(op) is dict:
+                    patches.setdefault(tuple(op), []).append((*op.values(), *key))
+                else:
+                    deletes.append(key)
+            # a row that goes may hold the unique value of one that comes
+            if deletes:
+                self._send(text.delete, deletes)
+            for columns, changes in patches.items():
+                self._send(text.patch(columns), changes)
+            if puts:
+                self._send(text.put, puts)
+
+    def _send(self, text: str, values: list[Row]) -> None:
+        encoded = _encode(values)
+        if len(encoded) > LARGEST:
+            if len(values) == 1:
+                raise TooLarge(f"a row is larger than {LARGEST >> 20} MiB")
+            half = len(values) // 2
+            self._send(text, values[:half])
+            self._send(text, values[half:])
+            return
+        self._cursor.execute(text.encode(), (encoded.decode(),), prepare=True)
+        self.statements += 1
+
+    def rollback(self) -> None:
+        # past psycopg, which would forget all prepared statements; they outlive a rollback
+        result = self._db.pgconn.exec_(b"ROLLBACK")
+        if result.status != pq.ExecStatus.COMMAND_OK:
+            raise psycopg.OperationalError(f"ROLLBACK: {result.error_message.decode(errors='replace')}")
+        self._doubt = None
+
+    def error(self, exc: BaseException) -> PenstockError | None:
+        return error(exc)
+
+    def close(self) -> None:
+        if self._open and not self._db.closed:
+            try:
+                self._db.execute("DELETE FROM nodes WHERE node = %s AND group_no = %s", (self._node, self._number))
+            except psycopg.Error as exc:
+                log.info("node %s leaves its row behind: %s", self._node, exc)
+        self._db.close()
+
+
+def _notices(notices: Sequence[str]) -> list[str]:
+    """One NOTIFY a group: its payloads, a line each; `*` ("anything") when they are too many to carry."""
+    if not notices:
+        return []
+    joined = "\n".join(dict.fromkeys(notices))
+    return [joined if len(joined.encode()) <= NOTICE_LIMIT else "*"]
+
+
+class PostgresReader:
+    """A reader's connection. It connects at the first read, and again after the connection was lost."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._db: psycopg.Connection[Row] | None = None
+
+    def begin(self, limit: float) -> None:
+        text = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {int(limit * 1000) + 1}"
+        if self._db is not None and not self._db.closed:
+            try:
+                self._db.execute(text.encode())
+                return
+            except psycopg.OperationalError:
+                if not self._db.closed:
+                    raise
+        self._db = _connect(self._address, "reader")
+        self._db.execute(text.encode())
+
+    def rows(self, statement: Statement, params: Any) -> list[Row]:
+        assert self._db is not None
+        text, values = _compile(statement, params)
+        return self._db.execute(text.encode(), values).fetchall()
+
+    def end(self) -> None:
+        if self._db is not None and not self._db.closed:
+            self._db.execute("COMMIT")
+
+    def error(self, exc: BaseException) -> PenstockError | None:
+        return error(exc)
+
+    def close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+
+class Listener:
+    """Waits for other nodes' notices on a connection and a thread of its own.
+
+    When nothing came for `poll` seconds, or the connection was lost in between, it says `*`: anything may have
+    happened.
+    """
+
+    def __init__(self, address: Address, heard: Callable[[list[str]], object], own: Callable[[], int]) -> None:
+        """`own`: the writer's backend, whose notices were delivered already."""
+        self._address = address
+        self._heard = heard
+        self._own = own
+        self._closed = False
+        self._wake_read, self._wake_write = os.pipe()
+        self.poll = 5.0
+        self._thread = threading.Thread(target=self._run, name="penstock-listen", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                with _connect(self._address, "listener") as db:
+                    db.execute(f"LISTEN {CHANNEL}")
+                    self._tell(["*"])
+                    self._listen(db)
+            except (psycopg.Error, OSError) as exc:
+                if not self._closed:
+                    log.warning("notices of other nodes are not heard, will connect again: %s", exc)
+            select.select([self._wake_read], [], [], 1.0)
+
+    def _listen(self, db: psycopg.Connection[Row]) -> None:
+        silent_at = time.monotonic() + self.poll
+        while not self._closed:
+            left = max(0.0, silent_at - time.monotonic())
+            ready, _, _ = select.select([db.fileno(), self._wake_read], [], [], left)
+            if not ready:
+                self._tell(["*"])
+            elif db.fileno() in ready:
+                own = self._own()
+                payloads = [n.payload for n in db.notifies(timeout=0) if n.pid != own]
+                if payloads:
+                    self._tell([line for payload in payloads for line in payload.split("\n")])
+                if db.closed:
+                    raise psycopg.OperationalError("connection lost")
+            silent_at = time.monotonic() + self.poll
+
+    def _tell(self, payloads: list[str]) -> None:
+        try:
+            self._heard(payloads)
+        except Exception:
+            log.exception("a listener failed")
+
+    def close(self) -> None:
+        self._closed = True
+        os.write(self._wake_write, b"x")
+        self._thread.join()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+

@@ -1,0 +1,126 @@
+"""Reads outside the writer: a few connections, one snapshot a read, a time limit.
+
+A reader sees all that was acknowledged before it began. Lists, searches and every GET come here and never enter the
+writer. `read` works in the caller's thread, `async_read` in the store's own few threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from penstock.errors import Unavailable
+from penstock.store.database import Address, ReadConnection, Statement, connect_reader
+from penstock.store.rows import Row
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+CONNECTIONS = 4
+LIMIT_SECONDS = 10.0
+
+
+class Read:
+    """One snapshot, valid while the function given to `read` runs."""
+
+    __slots__ = ("_connection", "_limit", "_until")
+
+    def __init__(self, connection: ReadConnection, limit: float) -> None:
+        self._connection = connection
+        self._limit = limit
+        self._until = time.monotonic() + limit
+
+    def rows(self, statement: Statement, params: Any = ()) -> list[Row]:
+        """Raises: Unavailable when the read takes longer than its limit."""
+        if time.monotonic() > self._until:
+            raise Unavailable(f"the read took longer than {self._limit:g} s")
+        try:
+            return self._connection.rows(statement, params)
+        except Exception as exc:
+            error = self._connection.error(exc)
+            if error is None:
+                raise
+            if time.monotonic() > self._until:
+                error = Unavailable(f"the read took longer than {self._limit:g} s")
+            raise error from exc
+
+    def row(self, statement: Statement, params: Any = ()) -> Row | None:
+        """The first row, or None."""
+        found = self.rows(statement, params)
+        return found[0] if found else None
+
+
+class Reader:
+    """A pool of connections for reading."""
+
+    def __init__(self, address: Address, *, connections: int = CONNECTIONS, limit: float = LIMIT_SECONDS) -> None:
+        self.limit = limit
+        self._free: queue.LifoQueue[ReadConnection] = queue.LifoQueue()
+        for _ in range(connections):
+            self._free.put(connect_reader(address))
+        self._connections = connections
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-read")
+        self._door = threading.Lock()
+        self._closed = False
+
+    def read(self, fn: Callable[[Read], T], *, limit: float | None = None) -> T:
+        """Run `fn` on one snapshot, in this thread.
+
+        Raises: Unavailable when it takes longer than `limit` seconds, or no connection is free for as long.
+        """
+        seconds = self.limit if limit is None else limit
+        connection = self._take(seconds)
+        try:
+            return self._snapshot(connection, fn, seconds)
+        finally:
+            self._free.put(connection)
+
+    async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None) -> T:
+        """The same in one of the store's threads."""
+        if self._closed:
+            raise Unavailable("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self.read(fn, limit=limit))
+
+    def _take(self, seconds: float) -> ReadConnection:
+        if self._closed:
+            raise Unavailable("the store is closed")
+        try:
+            return self._free.get(timeout=seconds)
+        except queue.Empty:
+            raise Unavailable(f"no connection for reading was free within {seconds:g} s", retry_after=1) from None
+
+    @staticmethod
+    def _snapshot(connection: ReadConnection, fn: Callable[[Read], T], seconds: float) -> T:
+        try:
+            connection.begin(seconds)
+        except Exception as exc:
+            error = connection.error(exc)
+            if error is None:
+                raise
+            raise error from exc
+        try:
+            return fn(Read(connection, seconds))
+        finally:
+            try:
+                connection.end()
+            except Exception as exc:
+                log.warning("a read did not end well: %s", exc)
+
+    def close(self) -> None:
+        """Wait for the reads that run, then close."""
+        with self._door:
+            if self._closed:
+                return
+            self._closed = True
+        self._threads.shutdown(wait=True)
+        for _ in range(self._connections):
+            with contextlib.suppress(queue.Empty):
+                self._free.get(timeout=self.limit + 1).close()

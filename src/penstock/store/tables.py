@@ -1,0 +1,428 @@
+"""Every table, once: the store's SQL and the migrations are made from here. No queries, no connections.
+
+Times are BIGINT milliseconds since 1970 UTC, JSON is TEXT, flags are SMALLINT. Keys come first in every table,
+in the order in which rows are found, so the key of a row tuple is its first members. Rows of a process hang on
+its integer `pid` and a number `n`; public ids are one unique column with their tenant.
+
+There are no foreign keys: the writer is the only one who writes, and each check would cost a look-up a row.
+SQLite tables are STRICT, so that a value of the wrong type fails on the developer's machine as on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Sequence,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+ID_BLOCK = 256
+"""How many integer keys a node takes at once; what a node has not used when it stops is a gap."""
+
+metadata = MetaData(
+    naming_convention={"pk": "%(table_name)s_pkey", "uq": "%(table_name)s_%(column_0_N_name)s_key"},
+)
+
+id_blocks = Sequence("id_blocks", start=1, increment=ID_BLOCK, data_type=BigInteger(), metadata=metadata)
+"""PostgreSQL: the first key of the next block, for every table. SQLite keeps the same number in `meta`."""
+
+_BIG = BigInteger().with_variant(Integer(), "sqlite")
+_SMALL = SmallInteger().with_variant(Integer(), "sqlite")
+
+
+def _text(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, Text(), nullable=null)
+
+
+def _int(name: str, *, null: bool = False) -> Column[Any]:
+    return Column(name, _BIG, nullable=null, autoincrement=False)
+
+
+def _flag(name: str) -> Column[Any]:
+    return Column(name, _SMALL, nullable=False)
+
+
+def _serial(name: str) -> Column[Any]:
+    """A key the database gives at the flush: rises in the order of commits that hold the same process."""
+    return Column(name, _BIG, Identity(), nullable=False)
+
+
+def _unique(*columns: str) -> UniqueConstraint:
+    return UniqueConstraint(*columns)
+
+
+def _index(name: str, *columns: str, where: str | None = None, unique: bool = False) -> Index:
+    partial = {"sqlite_where": text(where), "postgresql_where": text(where)} if where else {}
+    return Index(name, *columns, unique=unique, **partial)
+
+
+def _table(name: str, key: str, *items: Any) -> Table:
+    """A table whose primary key is `key`, its first columns, named with spaces between."""
+    columns = key.split()
+    serial = any(isinstance(item, Column) and item.identity is not None for item in items)
+    single = isinstance(items[0].type, BigInteger) and len(columns) == 1
+    options: dict[str, Any] = {"sqlite_autoincrement": True} if serial else {}
+    if not single:
+        options["sqlite_with_rowid"] = False
+    return Table(name, metadata, *items, PrimaryKeyConstraint(*columns), sqlite_strict=True, **options)
+
+
+meta = _table("meta", "key", _text("key"), _text("value"))
+
+nodes = _table("nodes", "node", _text("node"), _int("group_no"), _int("started_at"), _int("seen_at"))
+
+# --- who -------------------------------------------------------------------------------------------------------
+
+tenants = _table(
+    "tenants",
+    "tid",
+    _int("tid"),
+    _text("id"),
+    _text("code"),
+    _text("name"),
+    _int("created_at"),
+    _unique("id"),
+    _unique("code"),
+)
+
+applications = _table(
+    "applications",
+    "aid",
+    _int("aid"),
+    _int("tid"),
+    _text("id"),
+    _text("name"),
+    _text("secret_hash"),
+    _text("roles"),
+    _int("created_at"),
+    _flag("disabled"),
+    _unique("id"),
+    _index("applications_tenant", "tid", "aid"),
+)
+
+users = _table(
+    "users",
+    "uid",
+    _int("uid"),
+    _int("tid"),
+    _text("id"),
+    _text("email"),
+    _text("name"),
+    _text("password_hash", null=True),
+    _text("roles"),
+    _int("created_at"),
+    _flag("disabled"),
+    _unique("id"),
+    _unique("tid", "email"),
+)
+
+groups = _table(
+    "groups",
+    "gid",
+    _int("gid"),
+    _int("tid"),
+    _text("code"),
+    _text("name"),
+    _unique("tid", "code"),
+)
+
+memberships = _table(
+    "memberships",
+    "gid uid",
+    _int("gid"),
+    _int("uid"),
+    _index("memberships_user", "uid", "gid"),
+)
+
+tokens = _table(
+    "tokens",
+    "token_hash",
+    _text("token_hash"),
+    _int("tid"),
+    _text("principal"),
+    _text("audience"),
+    _int("created_at"),
+    _int("expires_at"),
+    _index("tokens_expiry", "expires_at"),
+)
+
+# --- what should happen ----------------------------------------------------------------------------------------
+
+definitions = _table(
+    "definitions",
+    "did",
+    _int("did"),
+    _int("tid"),
+    _text("id"),
+    _text("code"),
+    _int("latest"),
+    _int("created_at"),
+    _unique("tid", "id"),
+    _unique("tid", "code"),
+)
+
+versions = _table(
+    "versions",
+    "vid",
+    _int("vid"),
+    _int("did"),
+    _int("tid"),
+    _text("id"),
+    _int("number"),
+    _text("document"),
+    _text("digest"),
+    _int("semantics"),
+    _text("state"),
+    _int("created_at"),
+    _text("created_by"),
+    _unique("did", "number"),
+    _unique("tid", "id"),
+)
+
+# --- what happens ----------------------------------------------------------------------------------------------
+
+processes = _table(
+    "processes",
+    "pid",
+    _int("pid"),
+    _int("tid"),
+    _text("id"),
+    _int("did"),
+    _int("vid"),
+    _text("status"),
+    _int("seq"),
+    _int("next_n"),
+    _int("at"),
+    _int("incidents"),
+    _int("retrying"),
+    _int("retries"),
+    _int("running"),
+    _int("semantics"),
+    _int("created_at"),
+    _text("created_by"),
+    _int("ended_at", null=True),
+    _int("parent_pid", null=True),
+    _int("parent_scope", null=True),
+    _int("parent_visit", null=True),
+    _int("depth"),
+    _unique("tid", "id"),
+    _index("processes_definition", "tid", "did", "pid"),
+    _index("processes_status", "tid", "status", "pid"),
+    _index("processes_parent", "parent_pid", where="parent_pid IS NOT NULL"),
+)
+
+search = _table(
+    "search",
+    "tid did name value pid",
+    _int("tid"),
+    _int("did"),
+    _text("name"),
+    _text("value"),
+    _int("pid"),
+)
+
+data = _table("data", "pid name", _int("pid"), _text("name"), _text("value"))
+
+scopes = _table(
+    "scopes",
+    "pid n",
+    _int("pid"),
+    _int("n"),
+    _int("parent", null=True),
+    _text("state"),
+    _text("output", null=True),
+)
+
+visits = _table(
+    "visits",
+    "pid n",
+    _int("pid"),
+    _int("n"),
+    _int("scope"),
+    _text("node"),
+    _text("kind"),
+    _text("state"),
+    _int("attempt"),
+    _text("input", null=True),
+    _text("output", null=True),
+    _text("failure", null=True),
+    _int("started_at"),
+    _int("ended_at", null=True),
+    _index("visits_failed", "pid", where="state = 'FAILED'"),
+)
+
+jobs = _table(
+    "jobs",
+    "pid n",
+    _int("pid"),
+    _int("n"),
+    _int("tid"),
+    _int("vid"),
+    _int("scope"),
+    _text("node"),
+    _text("queue"),
+    _int("attempt"),
+    _text("state"),
+    _int("available_at"),
+    _text("lease", null=True),
+    _int("leased_until", null=True),
+    _text("worker", null=True),
+    _int("deliveries"),
+    _text("token_hash", null=True),
+    _int("timeout", null=True),
+    _flag("told"),
+    _index("jobs_ready", "queue", "available_at", "pid", "n", where="state = 'READY'"),
+    _index("jobs_leased", "leased_until", where="leased_until IS NOT NULL"),
+)
+
+items = _table(
+    "items",
+    "pid n",
+    _int("pid"),
+    _int("n"),
+    _int("tid"),
+    _text("id"),
+    _int("scope"),
+    _text("node"),
+    _text("task"),
+    _text("state"),
+    _text("owner", null=True),
+    _text("data"),
+    _text("output", null=True),
+    _text("candidates"),
+    _int("due_at", null=True),
+    _int("priority"),
+    _int("created_at"),
+    _int("ended_at", null=True),
+    _text("ended_by", null=True),
+    _unique("tid", "id"),
+    _index("items_state", "tid", "state", "pid", "n"),
+)
+
+item_grants = _table(
+    "item_grants",
+    "tid grantee pid n",
+    _int("tid"),
+    _text("grantee"),
+    _int("pid"),
+    _int("n"),
+)
+
+timers = _table(
+    "timers",
+    "pid n purpose",
+    _int("pid"),
+    _int("n"),
+    _text("purpose"),
+    _int("scope"),
+    _int("attempt"),
+    _int("due_at"),
+    _index("timers_due", "due_at"),
+)
+
+subscriptions = _table(
+    "subscriptions",
+    "pid n purpose",
+    _int("pid"),
+    _int("n"),
+    _text("purpose"),
+    _int("scope"),
+    _int("tid"),
+    _text("name"),
+    _text("key"),
+    _flag("signal"),
+    _index("subscriptions_name", "tid", "name", "key"),
+)
+
+messages = _table(
+    "messages",
+    "mid",
+    _serial("mid"),
+    _int("tid"),
+    _text("name"),
+    _text("key"),
+    _text("message_id"),
+    _text("payload"),
+    _text("state"),
+    _int("created_at"),
+    _int("expires_at"),
+    _unique("tid", "name", "message_id"),
+    _index("messages_kept", "tid", "name", "key", "mid", where="state = 'KEPT'"),
+    _index("messages_expiry", "expires_at"),
+)
+
+inbox = _table(
+    "inbox",
+    "iid",
+    _serial("iid"),
+    _int("pid"),
+    _text("event"),
+    _flag("kept"),
+    _int("created_at"),
+    _index("inbox_process", "pid", "iid"),
+)
+
+receivers = _table("receivers", "rid", _int("rid"), _int("tid"), _text("id"), _unique("tid", "id"))
+
+outbox = _table(
+    "outbox",
+    "oid",
+    _serial("oid"),
+    _int("tid"),
+    _int("rid"),
+    _int("pid"),
+    _text("kind"),
+    _text("data"),
+    _int("created_at"),
+    _int("attempts"),
+    _int("due_at"),
+    _int("claimed_until", null=True),
+    _index("outbox_order", "rid", "pid", "oid"),
+)
+
+history = _table(
+    "history",
+    "pid seq",
+    _int("pid"),
+    _int("seq"),
+    _int("feed", null=True),
+    _int("at"),
+    _text("actor"),
+    _text("type"),
+    _int("scope", null=True),
+    _int("visit", null=True),
+    _text("data"),
+    _index("history_feed", "feed", unique=True, where="feed IS NOT NULL"),
+)
+
+# On SQLite there is one writer and rows get their feed number as they are written; only PostgreSQL, where commits of
+# several nodes interleave, has rows that wait for one.
+Index("history_unfed", history.c.pid, history.c.seq, postgresql_where=text("feed IS NULL")).ddl_if(dialect="postgresql")
+
+idempotency = _table(
+    "idempotency",
+    "tid key",
+    _int("tid"),
+    _text("key"),
+    _text("digest"),
+    _int("status"),
+    _text("answer"),
+    _int("created_at"),
+    _index("idempotency_age", "created_at"),
+)
+
+process_values = _table("process_values", "pid key", _int("pid"), _text("key"), _text("value"))
+
+definition_values = _table("definition_values", "did key", _int("did"), _text("key"), _text("value"))

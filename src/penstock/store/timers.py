@@ -1,0 +1,60 @@
+"""Timers, keyed by process, visit and purpose. `due_at` is by the database's clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select
+
+from penstock.core import commands as do
+from penstock.store import tables
+from penstock.store.rows import TIMERS, Tx
+
+
+class Row(NamedTuple):
+    """A row of `timers`, in the order of its columns."""
+
+    pid: int
+    n: int
+    purpose: str
+    scope: int
+    attempt: int
+    due_at: int
+
+
+def start(tx: Tx, pid: int, command: do.StartTimer) -> None:
+    c = command
+    tx.put(TIMERS, (pid, c.visit, c.purpose, c.scope, c.attempt, c.due_at))
+
+
+_t = tables.timers.c
+_OF_VISIT = select(_t.purpose).where(_t.pid == bindparam("pid"), _t.n == bindparam("n")).order_by(_t.purpose)
+_DUE = select(*tables.timers.columns).where(_t.due_at <= bindparam("now")).order_by(_t.due_at).limit(bindparam("most"))
+_NEXT = select(_t.due_at).order_by(_t.due_at).limit(1)
+_NEXT_AFTER = select(_t.due_at).where(_t.due_at > bindparam("now")).order_by(_t.due_at).limit(1)
+
+
+def stop(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
+    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit})]
+    for name in purposes:
+        tx.delete(TIMERS, (pid, visit, name))
+
+
+def get(tx: Tx, pid: int, n: int, purpose: str) -> Row | None:
+    row = tx.get(TIMERS, (pid, n, purpose))
+    return None if row is None else Row(*row)
+
+
+def due(tx: Tx, most: int) -> list[Row]:
+    """Timers that are due, earliest first."""
+    return [Row(*row) for row in tx.select(_DUE, {"now": tx.now, "most": most})]
+
+
+def next_due(tx: Tx) -> int | None:
+    rows = tx.select(_NEXT, {})
+    return rows[0][0] if rows else None
+
+
+def next_due_after(tx: Tx, now: int) -> int | None:
+    rows = tx.select(_NEXT_AFTER, {"now": now})
+    return rows[0][0] if rows else None

@@ -1,0 +1,399 @@
+"""A door is one table of routes; routing, parsing, checks, answers and the OpenAPI document all come from it.
+
+Checks come in one order: path and method, size, content type, parse (parameters, headers, body), credentials; a handler's
+operation does the rest (tenant, existence, policy, state). A plain ASGI application: at thousands of requests a second on
+one core, a stack of middleware costs more than the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from penstock.errors import Invalid, MethodNotAllowed, NotFound, PenstockError, Problem, TooLarge, Unauthenticated
+from penstock.errors import UnsupportedMediaType as Unsupported
+from penstock.identity.model import Actor
+from penstock.web.auth import Authenticate, bearer_token, nobody
+from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
+from penstock.web.matching import Paths
+from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.waiting import ClientGone
+
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+MAX_BODY = 1024 * 1024
+BODY_SECONDS = 30.0
+"""How long a body may take to arrive."""
+
+D = TypeVar("D")
+Message = dict[str, Any]
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Observe = Callable[["Route[Any] | None", int, float], None]
+
+
+class Auth(Enum):
+    """Whether a route wants to know who calls."""
+
+    REQUIRED = "required"
+    NONE = "none"
+    """The handler looks for a credential itself (`call.token`, `await call.authenticate()`), or needs none."""
+
+
+class Call(Generic[D]):
+    """One request, parsed and checked, as a handler sees it."""
+
+    __slots__ = (
+        "_actor", "_authenticate", "_receive", "body", "content_type", "door", "headers", "idempotency_key", "path",
+        "query", "route", "scope",
+    )  # fmt: skip
+
+    def __init__(self, door: D, authenticate: Authenticate, scope: Scope, receive: Receive) -> None:
+        self.door = door
+        """What the door was built with."""
+        self.scope = scope
+        self.headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self.route: Route[D]
+        self.path: dict[str, Any] = {}
+        self.query: Any = None
+        self.body: Any = None
+        self.content_type: str | None = None
+        """Of the body, without parameters; None when there is none."""
+        self.idempotency_key: str | None = None
+        self._actor: Actor | None = None
+        self._authenticate = authenticate
+        self._receive = receive
+
+    @property
+    def actor(self) -> Actor:
+        """Who calls.
+
+        Raises: Unauthenticated on a route that asked for nobody.
+        """
+        if self._actor is None:
+            raise Unauthenticated("a credential is needed")
+        return self._actor
+
+    @property
+    def token(self) -> str | None:
+        """What stands in `Authorization: Bearer`, unchecked.
+
+        Raises: Unauthenticated when the header is there and is malformed.
+        """
+        return bearer_token(self.headers.get("authorization"))
+
+    async def authenticate(self) -> Actor:
+        """Asks the door's authenticator. Raises: Unauthenticated."""
+        if self._actor is None:
+            self._actor = await self._authenticate(self.headers)
+        return self._actor
+
+    async def gone(self) -> None:
+        """Returns when the client has left; for `waiting.wait`."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+Handler = Callable[[Call[D]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A handler's answer where it is not simply the route's status with a body."""
+
+    body: Any = None
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A handler's answer that is not JSON."""
+
+    content: bytes
+    content_type: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route(Generic[D]):
+    """One operation of a door."""
+
+    method: str
+    path: str
+    """Below the door's prefix, as `/things/{id}` or `/things/{number:int}`."""
+    operation: str
+    """Its id, unique in the door."""
+    summary: str
+    handler: Handler[D]
+    request: Any = None
+    """Type of the body: a Struct, any type msgspec knows (`Any` takes all JSON), `bytes` for the body as it came, or None.
+
+    An empty body is taken for `{}` where the Struct needs nothing.
+    """
+    query: type[msgspec.Struct] | None = None
+    response: Any = None
+    """Type of the answer's body; None is no body."""
+    status: int = 200
+    also: Sequence[int] = ()
+    """Other successful statuses, told by `Reply`."""
+    errors: Sequence[type[PenstockError]] = ()
+    """What the operation raises besides Invalid, Unauthenticated and Unavailable, which every route may."""
+    auth: Auth = Auth.REQUIRED
+    content_types: Sequence[str] = (JSON,)
+    max_body: int | None = None
+    description: str = ""
+    tag: str = ""
+    examples: Mapping[str, Any] = field(default_factory=dict)
+    """Bodies that can be sent, by name."""
+    hidden: bool = False
+    """Not in the OpenAPI document."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled(Generic[D]):
+    """A route with its decoders made."""
+
+    route: Route[D]
+    bodies: Mapping[str, Decode]
+    parameters: Parameters | None
+    empty: Callable[[], Any] | None
+    """Makes what no body stands for; None where a body is needed."""
+    max_body: int
+
+
+class Door(Generic[D]):
+    """An HTTP API: an ASGI application made from a table of routes."""
+
+    def __init__(  # noqa: PLR0913 - all by name
+        self,
+        routes: Sequence[Route[D]],
+        context: D,
+        *,
+        name: str,
+        title: str,
+        version: str,
+        prefix: str = "",
+        authenticate: Authenticate = nobody,
+        errors: ErrorRenderer = PROBLEM_DETAILS,
+        max_body: int = MAX_BODY,
+        description: str = "",
+        observe: Observe | None = None,
+    ) -> None:
+        self.routes: list[Route[D]] = []
+        self.context = context
+        self.name = name
+        self.title = title
+        self.version = version
+        self.prefix = prefix
+        self.errors = errors
+        self.description = description
+        self.encoder = msgspec.json.Encoder()
+        self._authenticate = authenticate
+        self._observe = observe
+        self._max_body = max_body
+        self._paths: Paths[_Compiled[D]] = Paths()
+        self.add(*routes)
+
+    def add(self, *routes: Route[D]) -> None:
+        """More routes; operation ids and places must be free."""
+        for route in routes:
+            assert route.operation not in {known.operation for known in self.routes}, f"{route.operation} stands twice"
+            self.routes.append(route)
+            self._paths.add(route.method, self.prefix + route.path, _compile(route, self._max_body))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        began = time.perf_counter() if self._observe else 0.0
+        call = Call(self.context, self._authenticate, scope, receive)
+        try:
+            answer = await self._answer(call, scope, receive)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+            answer = self._failed(error, call)
+        await _send(send, answer)
+        if self._observe:
+            self._observe(getattr(call, "route", None), answer.status, time.perf_counter() - began)
+
+    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer:
+        compiled = self._match(call, scope)
+        route = call.route = compiled.route
+        content = await _read(call.headers, receive, compiled.max_body)
+        decode = _body_decoder(call, compiled, content)
+        if compiled.parameters is not None:
+            call.query = compiled.parameters.parse(scope["query_string"])
+        call.idempotency_key = idempotency_key(call.headers.get("idempotency-key"))
+        if decode is not None:
+            call.body = decode(content)
+        if route.auth is Auth.REQUIRED:
+            await call.authenticate()
+        return self._render(route, await route.handler(call))
+
+    def _match(self, call: Call[D], scope: Scope) -> _Compiled[D]:
+        path, method = _path(scope), scope["method"]
+        found, call.path, there = self._paths.find("GET" if method == "HEAD" else method, path)
+        if found is not None:
+            return found
+        if not there:
+            raise NotFound("path", path)
+        raise MethodNotAllowed(f"{method} is not allowed here", allow=sorted(there))
+
+    def _render(self, route: Route[D], result: Any) -> Answer:
+        if isinstance(result, Raw):
+            return Answer(result.status, result.content, result.content_type.encode(), _headers(result.headers))
+        status, headers = route.status, []
+        if isinstance(result, Reply):
+            status, headers, result = result.status or status, _headers(result.headers), result.body
+        if route.response is None or status == 204:
+            return Answer(status, b"", b"", headers)
+        return Answer(status, self.encoder.encode(result), b"application/json", headers)
+
+    def _failed(self, error: Exception, call: Call[D]) -> Answer:
+        known = ours(error, door=self.name, method=call.scope["method"], path=call.scope["path"])
+        return self.errors.render(known)
+
+
+def _compile(route: Route[D], max_body: int) -> _Compiled[D]:
+    bodies: dict[str, Decode] = {}
+    kind = route.request
+    for content_type in route.content_types if kind is not None else ():
+        if kind is bytes:
+            bodies[content_type] = bytes
+        elif content_type == FORM:
+            bodies[content_type] = form_decoder(kind)
+        else:
+            assert content_type == JSON, f"{route.operation}: {content_type} can only be read as bytes"
+            bodies[content_type] = json_decoder(kind)
+    return _Compiled(
+        route=route,
+        bodies=bodies,
+        parameters=Parameters(route.query) if route.query is not None else _NO_PARAMETERS,
+        empty=kind if _needs_nothing(kind) else None,
+        max_body=route.max_body or max_body,
+    )
+
+
+class _Nothing(msgspec.Struct):
+    """The parameters of a route that takes none."""
+
+
+_NO_PARAMETERS = Parameters(_Nothing)
+
+
+def _needs_nothing(kind: Any) -> bool:
+    if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return False
+    return not any(member.required for member in msgspec.structs.fields(kind))
+
+
+def _path(scope: Scope) -> str:
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Invalid("the path is not UTF-8", [Problem("", "the path is not UTF-8", "malformed")]) from None
+
+
+def _headers(given: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in given.items()]
+
+
+# -------------------------------------------------------------------------------------------------------------- bodies
+
+
+def _body_decoder(call: Call[Any], compiled: _Compiled[Any], content: bytes) -> Decode | None:
+    """How to read the body; None where there is nothing to read."""
+    bodies = compiled.bodies
+    if not bodies:
+        return None
+    given = call.headers.get("content-type")
+    if not content:
+        if compiled.empty is not None:
+            call.body = compiled.empty()
+            return None
+        if given is None:
+            raise Invalid("a body is needed", [Problem("", "a body is needed", "missing")])
+    if given is None:
+        call.content_type = compiled.route.content_types[0]
+        return bodies[call.content_type]
+    kind, _, parameters = given.partition(";")
+    kind = kind.strip().lower()
+    charset = parameters.lower().replace(" ", "").replace('"', "")
+    decode = bodies.get(kind)
+    if decode is None or ("charset=" in charset and "charset=utf-8" not in charset):
+        raise Unsupported(f"cannot read {given!r}; send {' or '.join(bodies)} in UTF-8")
+    call.content_type = kind
+    return decode
+
+
+async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:
+    """The body, never more than `limit` of it in memory.
+
+    Raises: TooLarge, ClientGone.
+    """
+    declared = headers.get("content-length")
+    if declared is None and "transfer-encoding" not in headers:
+        return b""
+    if declared is not None:
+        if not (declared.isascii() and declared.isdigit() and len(declared) < 19):
+            raise Invalid("Content-Length is not a number", [Problem("Content-Length", "must be a number")], close=True)
+        if int(declared) > limit:
+            # What still comes is thrown away by the server; a client that has not much left gets to read the answer.
+            raise _too_large(limit, close=int(declared) > 8 * limit)
+    message = await receive()
+    content: bytes = message.get("body", b"")
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        if len(content) > limit:
+            raise _too_large(limit, close=False)
+        return content
+    return await _read_on(message, receive, limit)
+
+
+async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                part = message.get("body", b"")
+                size += len(part)
+                if size <= limit:
+                    parts.append(part)
+                elif size > 8 * limit:
+                    raise _too_large(limit, close=True)
+                if not message.get("more_body", False):
+                    break
+                message = await receive()
+    except TimeoutError:
+        raise Invalid(f"the body did not arrive within {BODY_SECONDS:g} s", close=True) from None
+    if size > limit:
+        raise _too_large(limit, close=False)
+    return b"".join(parts)
+
+
+def _too_large(limit: int, *, close: bool) -> TooLarge:
+    message = f"the body is larger than {limit} bytes"
+    return TooLarge(message, [Problem("", message, "too_large")], close=close)
+
+
+async def _send(send: Send, answer: Answer) -> None:
+    headers = answer.headers
+    headers.append((b"content-length", str(len(answer.content)).encode()))
+    if answer.content_type:
+        headers.append((b"content-type", answer.content_type))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.content})

@@ -1,0 +1,50 @@
+"""All doors on one port: the longest prefix that fits takes the request; start-up and shut-down of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import structlog
+
+from penstock.web.routing import ASGIApp, Receive, Scope, Send
+
+log = structlog.get_logger("penstock.web")
+Lifespan = Callable[[], AbstractAsyncContextManager[object]]
+
+
+class Site:
+    """An ASGI application of applications. The mount `""` is needed: it answers what nobody else takes."""
+
+    def __init__(self, mounts: Mapping[str, ASGIApp], lifespan: Lifespan | None = None) -> None:
+        assert "" in mounts, "somebody must answer what nobody takes"
+        self._mounts = sorted(mounts.items(), key=lambda mount: -len(mount[0]))
+        self._lifespan = lifespan
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hands on."""
+        kind = scope["type"]
+        if kind == "http":
+            path: str = scope["path"]
+            for prefix, app in self._mounts:
+                if path.startswith(prefix) and (not prefix or path[len(prefix) :][:1] in {"", "/"}):
+                    await app(scope, receive, send)
+                    return
+        elif kind == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as stack:
+            await receive()
+            try:
+                if self._lifespan is not None:
+                    await stack.enter_async_context(self._lifespan())
+            except Exception as error:
+                log.exception("start-up failed")
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})

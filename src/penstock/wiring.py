@@ -1,0 +1,262 @@
+"""Composition root: settings in, a running platform out. The only place that knows every room."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+import penstock
+from penstock.api import routes
+from penstock.api.door import Native
+from penstock.config import Settings
+from penstock.engines import retention
+from penstock.engines.embedded import EmbeddedEngine
+from penstock.engines.http_jobs import HttpJobs
+from penstock.engines.loops import Loops
+from penstock.errors import Unavailable
+from penstock.operations.context import Context
+from penstock.operations.people import Credentials, NewUser, seed
+from penstock.outbound import Outbound
+from penstock.store import Store, people
+from penstock.web.routing import Call, Door, Route
+from penstock.web.routing import Auth as NeedsAuth
+from penstock.web.site import Site
+
+log = structlog.get_logger("penstock")
+
+CREDENTIALS = "credentials.json"
+DEV_TENANT = "demo"
+DEV_USERS = (
+    ("ana@example.com", "Ana Ruiz", ("staff",), ()),
+    ("ben@example.com", "Ben Okafor", ("staff", "risk"), ()),
+    ("root@example.com", "Root", ("staff", "risk", "admins"), ("admin",)),
+)
+ANYWHERE = ("0.0.0.0/0", "::/0")
+
+
+def database_url(settings: Settings) -> str:
+    """Where the data is: the database named, else SQLite in the data directory."""
+    if settings.database_url is not None:
+        return settings.database_url
+    return f"sqlite:///{settings.data_dir.absolute() / 'penstock.db'}"
+
+
+@dataclass
+class Platform:
+    """A platform that has been put together: the store is open, nothing runs yet."""
+
+    settings: Settings
+    store: Store
+    engine: EmbeddedEngine
+    loops: Loops
+    operations: Context
+    credentials: Credentials
+    cursor_key: bytes
+
+    @classmethod
+    def build(cls, settings: Settings) -> Platform:
+        """Open the store and put the rooms together. Raises: Unavailable, Invalid, Conflict."""
+        store = Store.open(database_url(settings))
+        try:
+            engine = EmbeddedEngine()
+            loops = Loops(store, engine)
+            operations = Context(store, engine)
+            credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
+            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store))
+        except BaseException:
+            store.close()
+            raise
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The engine's own work goes on while this is open."""
+        settings = self.settings
+        allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
+        client = Outbound(allow)
+        http = HttpJobs(self.store, self.engine, client)
+        tasks = [
+            asyncio.create_task(self.loops.run(), name="loops"),
+            asyncio.create_task(http.run(), name="http jobs"),
+            asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
+        ]
+        for task in tasks:
+            task.add_done_callback(_report)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await client.aclose()
+
+    def close(self) -> None:
+        self.credentials.close()
+        self.store.close()
+
+    def app(self) -> Site:
+        """The ASGI application: every door on one port."""
+        native = Native(self.operations, self.credentials, self.cursor_key)
+        api = routes.door(native, self.settings.max_body_size)
+        front = Door(_front_routes(), self, name="front", title="Penstock", version=penstock.__version__)
+        return Site({routes.PREFIX: api, "": front}, self.running)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
+
+
+def _installation_key(store: Store) -> bytes:
+    """A key of this installation, made once and kept in the database: it signs cursors."""
+    fresh = base64.b64encode(secrets.token_bytes(32)).decode()
+
+    def unit(tx: Any) -> str:
+        found = people.meta(tx, "installation_key")
+        if found is None:
+            people.set_meta(tx, "installation_key", fresh)
+            return fresh
+        return found
+
+    return base64.b64decode(store.submit(unit).result(30))
+
+
+def _front_routes() -> tuple[Route[Platform], ...]:
+    async def health(_: Call[Platform]) -> dict[str, str]:
+        return {"status": "ok", "version": penstock.__version__}
+
+    async def ready(call: Call[Platform]) -> dict[str, str]:
+        await asyncio.wait_for(call.door.store.submit_async(lambda tx: tx.now), 5)
+        return {"status": "ready"}
+
+    async def index(_: Call[Platform]) -> dict[str, Any]:
+        return {
+            "name": "Penstock",
+            "version": penstock.__version__,
+            "doors": {"native": {"path": routes.PREFIX, "docs": f"{routes.PREFIX}/docs"}},
+        }
+
+    answer: dict[str, Any] = {"response": dict[str, Any], "auth": NeedsAuth.NONE}
+    return (
+        Route(method="GET", path="/", operation="index", summary="Doors", handler=index, **answer),
+        Route(method="GET", path="/healthz", operation="health", summary="It runs", handler=health, **answer),
+        Route(
+            method="GET", path="/readyz", operation="ready", summary="It can write", handler=ready,
+            errors=(Unavailable,), **answer,
+        ),
+    )  # fmt: skip
+
+
+# -- running ---------------------------------------------------------------------------------------------------------
+
+
+def serve(platform: Platform, host: str, port: int, ready: str = "ready") -> None:
+    """Serve until a signal. Prints `READY http://…` when it does."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets=sockets)
+            if self.started:
+                bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
+                print(f"{ready} http://{_host(host)}:{bound}", flush=True)
+
+    config = uvicorn.Config(
+        platform.app(),
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=5,
+        backlog=4096,
+    )
+    try:
+        Server(config).run()
+    finally:
+        platform.close()
+
+
+def _host(host: str) -> str:
+    return "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
+
+
+def run_server(settings: Settings) -> None:
+    """`penstock serve`. Raises: Unavailable, Invalid, Conflict."""
+    platform = Platform.build(settings)
+    serve(platform, settings.host, settings.port)
+
+
+def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
+    """`penstock dev`: SQLite in `data`, a demo tenant, and `credentials.json` beside it.
+
+    Raises: Unavailable when another server has the data.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    settings = replace(
+        settings,
+        database_url=f"sqlite:///{data.absolute() / 'penstock.db'}",
+        data_dir=data,
+        host=host,
+        port=port,
+        outbound_allow=(*settings.outbound_allow, "127.0.0.0/8", "::1/128"),
+    )
+    platform = Platform.build(settings)
+    try:
+        asyncio.run(_ensure_demo_tenant(platform, data, f"http://{_host(host)}:{port}"))
+    except BaseException:
+        platform.close()
+        raise
+    serve(platform, host, port)
+
+
+async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
+    path = data / CREDENTIALS
+    known = await platform.store.async_read(lambda read: people.tenant(read, DEV_TENANT))
+    if known is not None:
+        if not path.exists():
+            raise Unavailable(f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again")
+        content = json.loads(path.read_text())
+        if content.get("url") != url:
+            _write_private(path, {**content, "url": url})
+        return
+    users = [
+        NewUser(email=email, name=name, groups=groups, roles=roles, password=secrets.token_urlsafe(9))
+        for email, name, groups, roles in DEV_USERS
+    ]
+    made = await seed(platform.operations, DEV_TENANT, "Demo", users)
+    _write_private(
+        path,
+        {
+            "url": url,
+            "tenant": {"id": made.tenant.id, "code": made.tenant.code},
+            "application": {"id": made.application_id, "secret": made.application_secret},
+            "users": [
+                {"email": user.email, "password": user.password, "groups": list(user.groups)} for user in users
+            ],
+        },
+    )
+
+
+def _write_private(path: Path, content: dict[str, Any]) -> None:
+    """Written whole or not at all, and readable by its owner alone."""
+    part = path.with_suffix(".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(content, file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

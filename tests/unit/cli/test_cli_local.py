@@ -1,0 +1,256 @@
+"""The command line as far as it needs no server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import types
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from penstock.cli.app import app, describe
+from penstock.cli.locate import Locator
+from penstock.cli.output import brief, lasted, text_of
+from penstock.cli.remote import instant, json_value, pairs
+from penstock.cli.work import find
+from penstock.client import CredentialsError
+from penstock.errors import Unavailable
+from penstock.worker import Worker
+
+COMMANDS = [
+    "dev",
+    "serve",
+    "migrate",
+    "backup",
+    "restore",
+    "doctor",
+    "config",
+    "deploy",
+    "definitions",
+    "openapi",
+    "start",
+    "ps",
+    "show",
+    "history",
+    "retry",
+    "debug",
+    "skip",
+    "restart",
+    "signal",
+    "suspend",
+    "resume",
+    "cancel",
+    "terminate",
+    "complete",
+    "migrate-process",
+    "inbox",
+    "values",
+    "message",
+    "broadcast",
+    "whoami",
+    "worker",
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("URL", "CLIENT_ID", "CLIENT_SECRET", "CREDENTIALS", "CONFIG"):
+        monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
+    return lambda *args, **more: CliRunner().invoke(app, list(args), **more)
+
+
+@pytest.fixture
+def wiring(monkeypatch):
+    """The composition root stands in for itself: what the commands hand it is what is tested."""
+    calls = []
+
+    def record(name, answer=None):
+        def function(*args):
+            calls.append((name, *args))
+            return answer
+
+        return function
+
+    module = types.ModuleType("penstock.wiring")
+    checks = [("database", True, "sqlite 3.45"), ("clock", False, "an hour behind")]
+    answers = {
+        "run_dev": None,
+        "run_server": None,
+        "migrate": "at 0007",
+        "backup": "[b]",
+        "restore": "r",
+        "doctor": checks,
+    }
+    for name, answer in answers.items():
+        setattr(module, name, record(name, answer))
+    monkeypatch.setitem(sys.modules, "penstock.wiring", module)
+    monkeypatch.setattr("penstock.wiring", module, raising=False)
+    return calls
+
+
+def test_every_command_has_help_and_those_that_answer_have_json(run):
+    text = run("--help").output
+    for command in COMMANDS:
+        assert command in text
+        answer = run(command, "--help", env={"COLUMNS": "200"})
+        assert answer.exit_code == 0
+        assert "Usage" in answer.output
+        assert ("--json" in answer.output) == (command not in {"dev", "serve", "config", "values", "worker"})
+
+
+def test_version(run):
+    assert run("--version").output.startswith("penstock ")
+
+
+def test_help_does_not_load_what_commands_need():
+    program = (
+        "import sys, penstock.cli.app; print([m for m in ('httpx', 'msgspec', 'rich', 'ruamel') if m in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_python_m():
+    answer = subprocess.run([sys.executable, "-m", "penstock", "--version"], capture_output=True, text=True, check=True)
+    assert answer.stdout.startswith("penstock ")
+
+
+# ----------------------------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "text"),
+    [
+        (["nope"], 2, "No such command 'nope'"),
+        (["start"], 2, "Missing argument"),
+        (["start", "x", "--input", "{"], 2, "not JSON"),
+        (["start", "x", "--input", "@nowhere"], 2, "nowhere: No such file"),
+        (["deploy", "nowhere.yaml"], 2, "does not exist"),
+        (["ps", "--search", "x"], 2, "'x' is not name=value"),
+        (["ps", "--from", "yesterday"], 2, "is not a date or time"),
+        (["debug", "p", "n"], 2, "give one of --input and --output"),
+        (["skip", "p"], 2, "give a node's code or --visit"),
+        (["skip", "p", "n", "--visit", "3"], 2, "give a node's code or --visit"),
+        (["worker", "no_such_module:x"], 2, "there is no module 'no_such_module'"),
+        (["ps"], 1, "penstock: no credentials: .penstock/credentials.json does not exist"),
+        (["inbox"], 1, "penstock: no credentials"),
+        (["ps", "--credentials", "nowhere.json"], 1, "penstock: no credentials: nowhere.json does not exist"),
+        (["config", "show", "--config", "nowhere.toml"], 1, "penstock: cannot read the settings file nowhere.toml"),
+    ],
+)
+def test_errors_are_a_line_and_a_code(run, args, code, text):
+    answer = run(*args, env={"COLUMNS": "200"})
+    assert answer.exit_code == code
+    assert text in " ".join(answer.stderr.split())
+    assert answer.stdout == ""
+    assert "Traceback" not in answer.stderr
+    if code == 1:
+        assert answer.stderr.count("\n") == 1
+
+
+def test_a_traceback_only_when_asked(run):
+    assert isinstance(run("--traceback", "ps").exception, CredentialsError)
+
+
+def test_errors_are_described_in_a_line():
+    assert describe(Unavailable("the database\nis locked")) == "the database is locked"
+    assert describe(FileNotFoundError(2, "No such file", "/x")) == "No such file: /x"
+    assert describe(KeyError("x")).startswith("KeyError: 'x' (--traceback")
+
+
+# ------------------------------------------------------------------------------------------------------ local server
+
+
+def test_dev(run, wiring, tmp_path):
+    assert run("dev", "--data", str(tmp_path), "--port", "0", "--host", "0.0.0.0").exit_code == 0
+    [(name, data, host, port, settings)] = wiring
+    assert (name, data, host, port) == ("run_dev", tmp_path, "0.0.0.0", 0)
+    assert (settings.data_dir, settings.host, settings.port) == (tmp_path, "0.0.0.0", 0)
+
+
+def test_serve(run, wiring):
+    assert run("serve", env={"PENSTOCK_PORT": "99"}).exit_code == 0
+    assert wiring[0][1].port == 99
+
+
+def test_maintenance(run, wiring, tmp_path):
+    assert run("migrate").stdout == "at 0007\n"
+    assert json.loads(run("migrate", "--json").stdout) == {"message": "at 0007"}
+    assert run("backup", "copy").stdout == "[b]\n"
+    assert run("restore", str(tmp_path)).stdout == "r\n"
+    assert [call[0] for call in wiring] == ["migrate", "migrate", "backup", "restore"]
+
+
+def test_doctor(run, wiring):
+    answer = run("doctor")
+    assert answer.exit_code == 1
+    assert "an hour behind" in answer.stdout
+    assert json.loads(run("doctor", "--json").stdout)["checks"][1] == {
+        "name": "clock", "ok": False, "detail": "an hour behind"
+    }  # fmt: skip
+
+
+def test_config_show(run, tmp_path):
+    (tmp_path / "p.toml").write_text("port = 81\nmaster_key = 'hidden'\n")
+    answer = json.loads(run("config", "show", "--config", "p.toml", "--json").stdout)
+    assert answer["port"] == {"value": 81, "source": "p.toml"}
+    assert answer["master_key"] == {"value": "***", "source": "p.toml"}
+    assert "hidden" not in run("config", "show", "--config", "p.toml").stdout
+
+
+# ----------------------------------------------------------------------------------------------------------- pieces
+
+
+def test_json_arguments(tmp_path):
+    (tmp_path / "x.json").write_text('{"a": 1}')
+    assert json_value(None, "--x", absent=3) == 3
+    assert json_value("[1]", "--x") == [1]
+    assert json_value(f"@{tmp_path / 'x.json'}", "--x") == {"a": 1}
+    assert pairs(["a=b=c"], "--x") == {"a": "b=c"}
+    assert instant("2024-05-01T10:00:00+02:00", "--x") == datetime(2024, 5, 1, 8, tzinfo=UTC)
+
+
+def test_problems_are_found_in_the_text():
+    locator = Locator("code: x\nnodes:\n  a/b:\n    kind: job\nflows:\n  - from: a\n    to: b\n  - {from: b}\n")
+    assert locator.line("") == 1
+    assert locator.line("/nodes/a~1b/kind") == 4
+    assert locator.line("/nodes/a~1b/missing/deeper") == 3
+    assert locator.line("/flows/0/to") == 7
+    assert locator.line("/flows/1/from") == 8
+    assert Locator('{\n "a": [\n 1,\n 2]}').line("/a/1") == 4
+    assert Locator("a: [").line("/a") is None
+    assert Locator("").line("/a") is None
+
+
+def test_small_texts():
+    at = datetime(2024, 5, 1, tzinfo=UTC)
+    spans = [timedelta(milliseconds=5), timedelta(seconds=2.5), timedelta(seconds=125), timedelta(hours=3)]
+    assert [lasted(at, at + span) for span in spans] == ["5 ms", "2.5 s", "2 min 5 s", "3 h 0 min"]
+    assert lasted(at, None) == ""
+    assert text_of({"es": "hola", "en": "hello"}) == "hello"
+    assert text_of({"es": "hola"}) == "hola"
+    assert brief({"a": "x" * 100}, 10) == '{"a":"xxx…'
+
+
+def test_workers_are_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each != str(tmp_path)])
+    text = "from penstock.worker import Worker\none = Worker()\n"
+    (tmp_path / "single_worker.py").write_text(text)
+    (tmp_path / "two_workers.py").write_text(text + "two = Worker()\nthree = 3\n")
+    (tmp_path / "broken_worker.py").write_text("import no_such_thing\n")
+    assert isinstance(find("single_worker"), Worker)
+    assert find("two_workers:two") is not find("two_workers:one")
+    for target, what in (
+        ("two_workers", "one, two"),
+        ("two_workers:three", "is not a"),
+        ("two_workers:four", "is not a"),
+    ):
+        with pytest.raises(typer.BadParameter, match=what):
+            find(target)
+    with pytest.raises(ModuleNotFoundError, match="no_such_thing"):
+        find("broken_worker")

@@ -1,0 +1,137 @@
+"""Every call of the door, as it goes over the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock.client import Api, Client, Failure, NewProcess, Request, Sync, models
+
+
+class Sent:
+    """Gives the request back in place of an answer."""
+
+    asynchronous = False
+
+    def send(self, request: Request[Any], /) -> Any:
+        return request
+
+
+def built(call: Callable[[Api[Sync]], Any]) -> Request[Any]:
+    return call(Api(Sent()))
+
+
+CALLS = [
+    (lambda c: c.me(), "GET", "/me", None),
+    (lambda c: c.openapi(), "GET", "/openapi.json", None),
+    (lambda c: c.definitions.deploy({"code": "a"}), "POST", "/definitions", {"code": "a"}),
+    (lambda c: c.definitions.validate('{"code": "a"}'), "POST", "/definitions/~validate", {"code": "a"}),
+    (lambda c: c.definitions.get("a/b"), "GET", "/definitions/a%2Fb", None),
+    (lambda c: c.definitions.version("a", 2), "GET", "/definitions/a/versions/2", None),
+    (lambda c: c.definitions.values("a").put("k", [1]), "PUT", "/definitions/a/values/k", [1]),
+    (lambda c: c.processes.start("loan"), "POST", "/processes", {"definition": "loan"}),
+    (
+        lambda c: c.processes.start("loan", {"n": 0}, version=2, id="x", metadata={"m": 1}, entity=[]),
+        "POST", "/processes",
+        {"definition": "loan", "version": 2, "id": "x", "input": {"n": 0}, "metadata": {"m": 1}, "entity": []},
+    ),
+    (
+        lambda c: c.processes.start_many([NewProcess("loan", input=1)]),
+        "POST", "/processes/~batch", {"processes": [{"definition": "loan", "input": 1}]},
+    ),
+    (lambda c: c.processes.get("p"), "GET", "/processes/p", None),
+    (lambda c: c.processes.complete("p", {"x": 1}), "POST", "/processes/p/complete", {"output": {"x": 1}}),
+    (lambda c: c.processes.cancel("p"), "POST", "/processes/p/cancel", {}),
+    (lambda c: c.processes.terminate("p", "why"), "POST", "/processes/p/terminate", {"reason": "why"}),
+    (lambda c: c.processes.suspend("p"), "POST", "/processes/p/suspend", None),
+    (lambda c: c.processes.resume("p"), "POST", "/processes/p/resume", None),
+    (lambda c: c.processes.retry("p"), "POST", "/processes/p/retry", None),
+    (lambda c: c.processes.debug("p", 4, input={}), "POST", "/processes/p/debug", {"visit": 4, "input": {}}),
+    (lambda c: c.processes.debug("p", "n", output=None), "POST", "/processes/p/debug", {"node": "n", "output": None}),
+    (lambda c: c.processes.skip("p", "n", 0), "POST", "/processes/p/skip", {"node": "n", "output": 0}),
+    (lambda c: c.processes.restart("p", "n", scope=7), "POST", "/processes/p/restart", {"node": "n", "scope": 7}),
+    (
+        lambda c: c.processes.migrate("p", 2, mapping={"a": "b"}, dry_run=True),
+        "POST", "/processes/p/migrate", {"version": 2, "mapping": {"a": "b"}, "dry_run": True},
+    ),
+    (lambda c: c.processes.signal("p", "go", key="k"), "POST", "/processes/p/signal", {"name": "go", "key": "k"}),
+    (lambda c: c.processes.values("p").get("a b"), "GET", "/processes/p/values/a%20b", None),
+    (lambda c: c.processes.values("p").delete("k"), "DELETE", "/processes/p/values/k", None),
+    (lambda c: c.processes.values("p").increment("k"), "POST", "/processes/p/values/k/increment", None),
+    (lambda c: c.items.get("i"), "GET", "/items/i", None),
+    (lambda c: c.items.claim("i"), "POST", "/items/i/claim", None),
+    (lambda c: c.items.complete("i", {"ok": True}), "POST", "/items/i/complete", {"output": {"ok": True}}),
+    (
+        lambda c: c.jobs.poll(["b", "a"], max=5, wait=10, lease=60, worker="w"),
+        "POST", "/jobs/poll", {"topics": ["a", "b"], "max": 5, "wait": 10, "lease": 60, "worker": "w"},
+    ),
+    (
+        lambda c: c.jobs.complete(
+            [models.CompleteEntry(id="j", lease="L", output=1, values={"k": 2}, increments=["n"])],
+            poll=models.Poll(["a"], 1, 60, "w"),
+        ),
+        "POST", "/jobs/complete",
+        {
+            "jobs": [{"id": "j", "lease": "L", "output": 1, "values": {"k": 2}, "increments": ["n"]}],
+            "poll": {"topics": ["a"], "max": 1, "lease": 60, "worker": "w"},
+        },
+    ),
+    (
+        lambda c: c.jobs.fail([models.FailEntry(id="j", lease=1, failure=Failure("T", "m", True), delay=3)]),
+        "POST", "/jobs/fail",
+        {"jobs": [{"id": "j", "lease": 1, "failure": {"type": "T", "message": "m", "permanent": True}, "delay": 3}]},
+    ),
+    (
+        lambda c: c.jobs.throw([models.ThrowEntry(id="j", lease="L", code="C", data={"x": 1})]),
+        "POST", "/jobs/throw", {"jobs": [{"id": "j", "lease": "L", "code": "C", "data": {"x": 1}}]},
+    ),
+    (
+        lambda c: c.jobs.extend([models.ExtendEntry(id="j", lease="L", seconds=9)]),
+        "POST", "/jobs/extend", {"jobs": [{"id": "j", "lease": "L", "seconds": 9}]},
+    ),
+    (
+        lambda c: c.jobs.log([models.LogEntry(id="j", lease="L", level="info", message="m")]),
+        "POST", "/jobs/log", {"jobs": [{"id": "j", "lease": "L", "level": "info", "message": "m"}]},
+    ),
+    (lambda c: c.jobs.complete_one("j", 5, token="T"), "POST", "/jobs/j/complete", {"output": 5}),
+    (
+        lambda c: c.jobs.fail_one("j", Failure("T", "m"), lease="L"),
+        "POST", "/jobs/j/fail", {"failure": {"type": "T", "message": "m"}, "lease": "L"},
+    ),
+    (lambda c: c.jobs.throw_one("j", "C", lease="L"), "POST", "/jobs/j/throw", {"code": "C", "lease": "L"}),
+    (
+        lambda c: c.message("m", key="k", payload=[], id="1", ttl=5),
+        "POST", "/messages", {"name": "m", "key": "k", "payload": [], "id": "1", "ttl": 5},
+    ),
+    (lambda c: c.broadcast("s", {"a": 1}), "POST", "/signals", {"name": "s", "payload": {"a": 1}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "method", "path", "body"), CALLS)
+def test_a_call_is_built_as_the_door_documents(call, method, path, body):
+    request = built(call)
+    assert (request.method, request.path) == (method, "/api/v1" + path)
+    assert (None if request.body is None else json.loads(request.body)) == body
+    # What changes something carries a key, or is fenced by a lease.
+    assert request.keyed == (method != "GET" and not path.startswith("/jobs"))
+    assert request.repeatable == (not request.keyed)
+
+
+def test_debug_takes_one_of_input_and_output():
+    for given in ({}, {"input": 1, "output": 2}):
+        with pytest.raises(TypeError, match="one of"):
+            built(lambda c, given=given: c.processes.debug("p", "n", **given))
+
+
+def test_definitions_go_as_yaml_or_json():
+    assert built(lambda c: c.definitions.deploy("code: a\n")).content_type == "application/yaml"
+    assert built(lambda c: c.definitions.deploy(b' {"code": "a"}')).content_type == "application/json"
+
+
+def test_calls_keep_their_names_and_help():
+    with Client("http://127.0.0.1:1", token="t") as client:
+        assert client.processes.start.__name__ == "start"
+        assert "same `id`" in (client.processes.start.__doc__ or "")
