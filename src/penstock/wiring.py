@@ -8,10 +8,13 @@ import contextlib
 import json
 import os
 import secrets
+import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID, uuid5
 
 import structlog
 
@@ -23,13 +26,14 @@ from penstock.engines import retention
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
-from penstock.errors import Unavailable
+from penstock.errors import PenstockError, Unavailable
 from penstock.operations.context import Context
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
-from penstock.store import Store, people
-from penstock.web.routing import Call, Door, Route
+from penstock.store import Store, maintenance, people
+from penstock.store.migrate import upgrade
 from penstock.web.routing import Auth as NeedsAuth
+from penstock.web.routing import Call, Door, Route
 from penstock.web.site import Site
 
 log = structlog.get_logger("penstock")
@@ -161,14 +165,14 @@ def _front_routes() -> tuple[Route[Platform], ...]:
 
 def serve(platform: Platform, host: str, port: int, ready: str = "ready") -> None:
     """Serve until a signal. Prints `READY http://…` when it does."""
-    import uvicorn
+    import uvicorn  # noqa: PLC0415 - only a server needs one
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets=sockets)
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
-                print(f"{ready} http://{_host(host)}:{bound}", flush=True)
+                print(f"{ready} http://{_host(host)}:{bound}", flush=True)  # noqa: T201 - the word scripts wait for
 
     config = uvicorn.Config(
         platform.app(),
@@ -222,12 +226,60 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
     serve(platform, host, port)
 
 
+# -- for the operator ------------------------------------------------------------------------------------------------
+
+
+def migrate(settings: Settings) -> str:
+    """`penstock migrate`. Raises: Unavailable while a server has a SQLite database."""
+    return f"the schema is at version {upgrade(database_url(settings))}"
+
+
+def backup(settings: Settings, target: Path) -> str:
+    """`penstock backup`, while the server runs. Raises: Conflict, Unavailable."""
+    return maintenance.backup(database_url(settings), target)
+
+
+def restore(settings: Settings, source: Path) -> str:
+    """`penstock restore`, while no server runs. Raises: Unavailable."""
+    return maintenance.restore(database_url(settings), source)
+
+
+def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
+    """`penstock doctor`: (what, whether it is well, details)."""
+    url = database_url(settings)
+    found = [
+        ("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        ("penstock", True, penstock.__version__),
+        *maintenance.check(url),
+    ]
+    if url.startswith("sqlite") and not all(good for _, good, _ in found):
+        return found
+    try:
+        store = Store.open(url)
+    except Unavailable as error:
+        running = "is in use" in error.message
+        found.append(("database", running, f"a server is running: {error.message}" if running else error.message))
+        return found
+    except PenstockError as error:
+        return [*found, ("database", False, error.message)]
+    try:
+        now = store.submit(lambda tx: tx.now).result(10)
+        skew = abs(now - time.time() * 1000)
+        found.append(("database", True, f"{store.dialect} answers"))
+        found.append(("clock", skew < 2_000, f"{skew:.0f} ms from the database's"))
+    finally:
+        store.close()
+    return found
+
+
 async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
     path = data / CREDENTIALS
     known = await platform.store.async_read(lambda read: people.tenant(read, DEV_TENANT))
     if known is not None:
         if not path.exists():
-            raise Unavailable(f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again")
+            raise Unavailable(
+                f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again"
+            )
         content = json.loads(path.read_text())
         if content.get("url") != url:
             _write_private(path, {**content, "url": url})
@@ -243,11 +295,31 @@ async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
             "url": url,
             "tenant": {"id": made.tenant.id, "code": made.tenant.code},
             "application": {"id": made.application_id, "secret": made.application_secret},
-            "users": [
-                {"email": user.email, "password": user.password, "groups": list(user.groups)} for user in users
-            ],
+            "users": [{"email": user.email, "password": user.password, "groups": list(user.groups)} for user in users],
+            **_for_coming_doors(made.tenant.id),
         },
     )
+
+
+def _for_coming_doors(tenant: str) -> dict[str, Any]:
+    """What clients of doors that are still to come will sign in with: made once, so that a data directory stays good.
+
+    The door's first start takes its secrets from the file.
+    """
+    return {
+        "secmaster": {
+            "project_id": uuid5(UUID(tenant), "project").hex,
+            "workspace_id": str(uuid5(UUID(tenant), "workspace")),
+            "ak": secrets.token_hex(10).upper(),
+            "sk": secrets.token_urlsafe(30),
+        },
+        "workfloplus": {
+            "team": DEV_TENANT,
+            "client_id": str(uuid5(UUID(tenant), "workfloplus")),
+            "client_secret": secrets.token_urlsafe(32),
+        },
+        "executions": {"customer_id": tenant},
+    }
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:

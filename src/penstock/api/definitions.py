@@ -60,9 +60,7 @@ async def validate(call: ApiCall) -> models.Validated:
 
 
 async def listed(call: ApiCall) -> models.Definitions:
-    found = await definitions.listed(
-        call.door.operations, call.actor, position(call, call.actor), call.query.limit
-    )
+    found = await definitions.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
     return page(  # type: ignore[no-any-return]
         call, call.actor, found, lambda view: mapping.render_definition(view, document=False), models.Definitions
     )
@@ -83,9 +81,7 @@ async def versions(call: ApiCall) -> models.Versions:
 
 
 async def version(call: ApiCall) -> models.Version:
-    view = await definitions.get_version(
-        call.door.operations, call.actor, call.path["code"], call.path["number"]
-    )
+    view = await definitions.get_version(call.door.operations, call.actor, call.path["code"], call.path["number"])
     return mapping.render_version(view, document=True)
 
 

@@ -30,9 +30,7 @@ def parse_moment(text: str | None, name: str) -> int | None:
 
 
 def render_problem(problem: Wrong) -> models.Problem:
-    return models.Problem(
-        pointer=problem.pointer, message=problem.message, code=problem.code, warning=problem.warning
-    )
+    return models.Problem(pointer=problem.pointer, message=problem.message, code=problem.code, warning=problem.warning)
 
 
 def render_definition(view: Any, *, document: bool) -> models.Definition:

@@ -38,7 +38,7 @@ class EntryError(Answer, frozen=True, kw_only=True):
     status: int
     detail: str
     code: str
-    problems: list[Any] = []
+    problems: list[dict[str, str]] = []
 
 
 class Paged(Request, frozen=True, kw_only=True):

@@ -8,12 +8,21 @@ from msgspec import UNSET
 
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
+from penstock.core.requests import Filter
 from penstock.core.state import Status
-from penstock.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, PenstockError, Problem, TooLarge
-from penstock.errors import WrongState
+from penstock.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PenstockError,
+    Problem,
+    TooLarge,
+    WrongState,
+)
 from penstock.operations import processes
 from penstock.operations.processes import Commands, StartProcess
-from penstock.core.requests import Filter
 from penstock.web.routing import Reply, Route
 
 
@@ -29,9 +38,7 @@ def _start(body: models.Start) -> StartProcess:
 
 
 async def start(call: ApiCall) -> Reply:
-    view, fresh = await processes.start(
-        call.door.operations, call.actor, _start(call.body), call.idempotency_key
-    )
+    view, fresh = await processes.start(call.door.operations, call.actor, _start(call.body), call.idempotency_key)
     return Reply(mapping.render_process(view, whole=True), 201 if fresh else 200)
 
 
@@ -83,9 +90,7 @@ async def listed(call: ApiCall) -> models.Processes:
 
 
 async def get(call: ApiCall) -> models.Process:
-    return mapping.render_process(
-        await processes.get(call.door.operations, call.actor, call.path["id"]), whole=True
-    )
+    return mapping.render_process(await processes.get(call.door.operations, call.actor, call.path["id"]), whole=True)
 
 
 async def history(call: ApiCall) -> models.History:

@@ -8,9 +8,9 @@ from typing import Any
 
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
+from penstock.core.requests import ItemFilter
 from penstock.errors import Conflict, Forbidden, Invalid, LeaseLost, NotFound, Problem, TooLarge, WrongState
 from penstock.operations import items, jobs, messages, values
-from penstock.core.requests import ItemFilter
 from penstock.web.routing import Auth, Route
 from penstock.web.waiting import ClientGone
 
@@ -96,9 +96,7 @@ def _failed(body: models.FailOne, id: str, token: str | None) -> jobs.Failed:
 
 
 def _thrown(body: models.ThrowOne, id: str, token: str | None) -> jobs.Thrown:
-    return jobs.Thrown(
-        id=id, lease=body.lease, token=token, code=body.code, message=body.message, data=body.data
-    )
+    return jobs.Thrown(id=id, lease=body.lease, token=token, code=body.code, message=body.message, data=body.data)
 
 
 def _many(make: Callable[[Any, str, str | None], Any]) -> Any:

@@ -74,8 +74,10 @@ class ApiError(ClientError):
     def __str__(self) -> str:
         details = self.details
         text = details.detail or details.title or "the server refused"
-        shown = [str(problem) for problem in details.problems[:_SHOWN_PROBLEMS]]
-        if (hidden := len(details.problems) - len(shown)) > 0:
+        # A server may tell its only problem in the detail already.
+        telling = [problem for problem in details.problems if problem.message not in text]
+        shown = [str(problem) for problem in telling[:_SHOWN_PROBLEMS]]
+        if (hidden := len(telling) - len(shown)) > 0:
             shown.append(f"and {hidden} more")
         if shown:
             text = f"{text}: {'; '.join(shown)}"

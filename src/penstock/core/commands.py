@@ -40,8 +40,8 @@ class ChangeVisit(Command, frozen=True):
     attempt: int | msgspec.UnsetType = msgspec.UNSET
     input: Any = msgspec.UNSET
     output: Any = msgspec.UNSET
-    failure: Failure | None | msgspec.UnsetType = msgspec.UNSET
-    ended_at: int | None | msgspec.UnsetType = msgspec.UNSET
+    failure: Failure | msgspec.UnsetType | None = msgspec.UNSET
+    ended_at: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class RenameVisit(Command, frozen=True):
@@ -61,7 +61,7 @@ class OpenJob(Command, frozen=True):
     attempt: int
     input: Any
     timeout: int | None = None
-    """Milliseconds the attempt may take in all; a "timeout" timer is started with it."""
+    """Milliseconds the attempt may take in all; a timer is started with it."""
 
 
 class CloseJob(Command, frozen=True):
@@ -105,10 +105,10 @@ class StartTimer(Command, frozen=True):
 
 
 class StopTimer(Command, frozen=True):
-    """`purpose` None: all of the visit's timers."""
+    """The timer may have fired already."""
 
     visit: int
-    purpose: str | None = None
+    purpose: str
 
 
 class Subscribe(Command, frozen=True):
@@ -123,10 +123,10 @@ class Subscribe(Command, frozen=True):
 
 
 class Unsubscribe(Command, frozen=True):
-    """`purpose` None: all of the visit's subscriptions."""
+    """The subscription may have been used up already."""
 
     visit: int
-    purpose: str | None = None
+    purpose: str
 
 
 class StartChild(Command, frozen=True):
@@ -173,10 +173,11 @@ class DropScope(Command, frozen=True):
 
 
 class SupersedeVisits(Command, frozen=True):
-    """Ended visits of these nodes in this scope (and of scopes they opened) are overtaken by a restart."""
+    """Ended visits of these nodes in this scope are overtaken by a restart; visits numbered `before` and up are its own."""
 
     scope: int
     nodes: tuple[str, ...]
+    before: int
 
 
 class SetData(Command, frozen=True):

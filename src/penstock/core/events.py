@@ -85,14 +85,14 @@ class ItemCompleted(VisitEvent, frozen=True):
 
 
 class TimerFired(VisitEvent, frozen=True):
-    """`purpose`: "node", "retry", "timeout", or the code of a boundary or of a target of an event gateway."""
+    """`purpose`: one of `core.state`'s, or the code of a boundary or of a target of an event gateway."""
 
     purpose: str
     attempt: int = 1
 
 
 class MessageArrived(VisitEvent, frozen=True):
-    """A message or signal for a subscription. `purpose`: "node", or the code of a boundary or gateway target."""
+    """A message or signal for a subscription, which is gone unless `signal`. `purpose` is as in `TimerFired`."""
 
     purpose: str
     name: str

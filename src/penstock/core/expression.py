@@ -2,7 +2,7 @@
 
 An expression gets only the members it names, so its cost does not grow with the data around them. What it may do
 is bounded before it runs (length, nesting, size of input, work of its macros): the binding cannot be stopped.
-What comes out is JSON. Values are passed on, not copied: nobody may change what went in or came out.
+What comes out is JSON, the same each time (the binding's own maps have no order). Values are passed on, not copied: nobody may change what went in or came out.
 """
 
 from __future__ import annotations
@@ -134,12 +134,7 @@ class Template:
 def compile_expression(source: str) -> Expression:
     """Raises: ValueError, with a text for the author."""
     reading = read_expression(source)
-    try:
-        program = cel.compile(reading.source)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a panic of the parser is no Exception
-        raise ValueError(_syntax_error(error)) from None
+    program = _compile(reading.source, source)
     unknown = sorted(name for name in program.functions() if name[:1].isalpha() and name not in FUNCTIONS)
     if unknown:
         raise ValueError(f"there is no function {unknown[0]}() here, or not with these arguments")
@@ -169,6 +164,23 @@ def compile_template(value: Any, *, secrets: bool = False) -> Template:
         secrets=frozenset(compiler.names),
         _render=render,
     )
+
+
+def _compile(source: str, written: str) -> cel.Program:
+    """`written` is what the author wrote: where both are wrong, it is the one whose places are told."""
+    try:
+        return cel.compile(source)
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of the parser is no Exception
+        message = _syntax_error(error)
+    if source != written:
+        try:
+            cel.compile(written)
+        except ValueError as error:
+            if "reserved identifier: loop" not in str(error):
+                message = _syntax_error(error)
+    raise ValueError(message)
 
 
 class _Refused(Exception):
@@ -259,7 +271,7 @@ def _render_text(parts: tuple[str | Expression, ...]) -> _Render:
 
 
 def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else msgspec.json.encode(value, order="sorted").decode()
 
 
 def _guarded(render: _Render, expected: int) -> _Render:
@@ -364,7 +376,8 @@ def _plain(value: Any) -> Any:
     if kind is dict:
         if not all(isinstance(key, str) for key in value):
             raise _Refused("the result is a map with keys that are not text")
-        return {key: _plain(each) for key, each in value.items()}
+        # The binding's maps have another order each time; what a step gives must not.
+        return {key: _plain(value[key]) for key in sorted(value)}
     return _special(value)
 
 
@@ -404,6 +417,8 @@ def _reason(error: BaseException) -> str:
         return f"{missing[1]}() does not take these arguments"
     if missing:
         return f"nothing is known by the name {'loop' if missing[1] == LOOP else missing[1]!r}"
+    if text.startswith("Unsupported operation: map + list"):
+        return "a map stands where a list must; map() and filter() take lists, since a map's members have no order"
     if text.startswith("No such overload"):
         return "an operation is not defined for values of these types (int, uint and double do not mix)"
     return text[:200] or type(error).__name__

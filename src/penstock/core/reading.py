@@ -56,8 +56,7 @@ def check_plain(value: Any) -> list[Problem]:
         below: list[tuple[tuple[str | int, ...], Any]] = []
         for path, each in level:
             if depth == MAX_NESTING and isinstance(each, (dict, list)):
-                message = f"nests more than {MAX_NESTING} levels deep"
-                return [*problems, Problem(pointer_to(path), message, "nesting")]
+                return [*problems, Problem(pointer_to(path), f"nests more than {MAX_NESTING} levels deep", "nesting")]
             if isinstance(each, dict):
                 problems.extend(_check_keys(path, each))
                 below.extend(((*path, str(key)), inner) for key, inner in each.items())

@@ -20,6 +20,17 @@ FORMAT = 1
 
 ROOT = 0
 
+# What a timer or subscription of a visit is for, when it is not a boundary or an event gateway's target, which are named
+# by their codes: no code has an "@".
+OWN = "@own"
+"""What the node itself waits for."""
+RETRY = "@retry"
+"""The next attempt of a job."""
+TIMEOUT = "@timeout"
+"""The end of an attempt's time."""
+TERMINATION = "@terminate"
+"""The end of a terminated process's grace; its visit is 0."""
+
 
 class Status(StrEnum):
     """State of a process."""
@@ -85,7 +96,7 @@ class Active(msgspec.Struct, omit_defaults=True):
     retrying: bool = False
     """Re-armed by a retry command and not ended since."""
     armed: bool = False
-    """Has timers or subscriptions of its own (its boundaries' or its own) to withdraw."""
+    """The timers and subscriptions of its boundaries are out."""
 
 
 class Each(msgspec.Struct, omit_defaults=True):
@@ -98,6 +109,8 @@ class Each(msgspec.Struct, omit_defaults=True):
     done: int = 0
     failed: int = 0
     """Elements with at least one open incident."""
+    due: bool = False
+    """An `ElementsDue` is on its way, which will start more."""
 
 
 class Scope(msgspec.Struct, omit_defaults=True):

@@ -13,6 +13,8 @@ import msgspec
 
 STANDARD_ROOTS = frozenset({"input", "metadata", "entity", "values", "vars", "nodes", "loop"})
 MACROS = frozenset({"map", "filter", "all", "exists", "exists_one", "existsOne"})
+LISTING = frozenset({"map", "filter"})
+"""Macros whose result has the order of what they run over."""
 KEYWORDS = frozenset({"true", "false", "null", "in"})
 TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
 LOOP = "loop__"
@@ -25,6 +27,7 @@ MAX_OPERATORS = 200
 MAX_CHAIN = 100
 MAX_MACROS = 3
 """Macros inside macros."""
+MAX_LISTINGS = 32
 
 _TOKEN = re.compile(
     r"""
@@ -54,7 +57,10 @@ class Reading(msgspec.Struct, frozen=True):
     """What one expression reads. A path is a root and the members that follow it for certain."""
 
     source: str
-    """For the binding: `loop` renamed."""
+    """For the binding: `loop` renamed, and the range of `map` and `filter` held to be a list.
+
+    The binding runs over a map in an order that differs each time; `RANGE + []` fails for all but lists.
+    """
     paths: tuple[Path, ...]
     inner_paths: tuple[Path, ...]
     """Those read inside a macro's body, once for each element."""
@@ -69,6 +75,8 @@ class _Level(msgspec.Struct):
     """An open bracket."""
 
     bracket: str
+    operand: int = 0
+    """Where the operand begins that is being read."""
     chain: int = 0
     macro: str = ""
     bound: str = ""
@@ -136,27 +144,43 @@ class _Reader:
         self.operators = 0
         self.paths: list[Path] = []
         self.inner: list[Path] = []
-        self.renamed: list[int] = []
+        self.edits: list[tuple[int, int, str]] = []
+        """(from, to, text): what the binding gets in place of what is written."""
+        self.listings = 0
         self.macro_depth = 0
         self.copying = False
 
     def read(self) -> Reading:
         for index, token in enumerate(self.tokens):
+            if index == 0 or self._is_between(index - 1):
+                self.levels[-1].operand = token.start
             if token.kind == "name":
                 self._name(index, token.text)
             elif token.kind == "op":
                 self._operator(index, token.text)
-        source = self.source
-        for at in reversed(self.renamed):
-            source = source[:at] + LOOP + source[at + len("loop") :]
         return Reading(
-            source=source,
+            source=self._edited(),
             paths=tuple(dict.fromkeys(self.paths)),
             inner_paths=tuple(dict.fromkeys(self.inner)),
             steps=self._steps(),
             macro_depth=self.macro_depth,
             copying=self.copying,
         )
+
+    def _edited(self) -> str:
+        parts: list[str] = []
+        at = 0
+        for start, end, text in sorted(self.edits):
+            parts += self.source[at:start], text
+            at = end
+        return "".join((*parts, self.source[at:]))
+
+    def _is_between(self, index: int) -> bool:
+        """Whether an operand begins behind this token."""
+        token = self.tokens[index]
+        if token.kind == "name":
+            return token.text == "in" and self._text(index - 1) != "."
+        return token.kind == "op" and token.text != "." and token.text not in _CLOSING
 
     def _text(self, index: int) -> str:
         return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
@@ -214,7 +238,16 @@ class _Reader:
         if variable in STANDARD_ROOTS or variable == "secrets":
             raise ValueError(f".{level.macro}() cannot bind {variable!r}, it would hide the root of this name")
         level.bound = variable
-        self.copying = self.copying or level.macro in ("map", "filter")
+        if level.macro in LISTING:
+            self._hold_to_lists(self.tokens[index - 2].start)
+
+    def _hold_to_lists(self, dot: int) -> None:
+        self.copying = True
+        self.listings += 1
+        if self.listings > MAX_LISTINGS:
+            raise ValueError(f"an expression may have {MAX_LISTINGS} times map and filter")
+        begin = self.levels[-1].operand
+        self.edits += (begin, begin, "("), (dot, dot, " + [])")
 
     def _name(self, index: int, text: str) -> None:
         before, behind = self._text(index - 1), self._text(index + 1)
@@ -234,7 +267,8 @@ class _Reader:
         if text == "nodes" and len(path) == 1:
             raise ValueError("nodes can only be read as nodes.CODE or nodes['CODE']")
         if text == "loop":
-            self.renamed.append(self.tokens[index].start)
+            start = self.tokens[index].start
+            self.edits.append((start, start + len(text), LOOP))
         self.paths.append(path)
         if any(level.macro for level in self.levels):
             self.inner.append(path)

@@ -19,7 +19,8 @@ from penstock.core.state import ENDED, Status
 from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, execution_id, new_grant, place_of
 from penstock.errors import Invalid, LeaseLost, NotFound, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
-from penstock.store.processes import Effects, Held
+from penstock.store.carrying import Effects
+from penstock.store.held import Held
 from penstock.store.rows import JOBS, VISITS, Tx
 
 log = logging.getLogger(__name__)
@@ -32,9 +33,13 @@ class Signals:
     """What the engine tells its loops after a commit. `Loops` sets the functions; a test may leave them."""
 
     def __init__(self) -> None:
-        self.timer: Callable[[int], None] = lambda due_at: None
-        self.match: Callable[[int, str, str], None] = lambda tid, name, key: None
-        self.give_back: Callable[[int, int, str], None] = lambda pid, n, lease: None
+        self.timer: Callable[[int], None] = _unheard
+        self.match: Callable[[int, str, str], None] = _unheard
+        self.give_back: Callable[[int, int, str], None] = _unheard
+
+
+def _unheard(*_: object) -> None:
+    """Nobody runs the loops."""
 
 
 class EmbeddedEngine:
@@ -46,7 +51,7 @@ class EmbeddedEngine:
 
     # -- the port ----------------------------------------------------------------------------------------------
 
-    def start(self, tx: Tx, held: Held, event: ev.Started) -> Held:
+    def start(self, held: Held, event: ev.Started) -> Held:
         """The first step of a process that `processes.create` made."""
         return self._commit(held, event, decider.start(held.version, held, event))
 
@@ -170,9 +175,7 @@ class EmbeddedEngine:
         latest = definitions.latest(tx, held.tid, command.definition)
         if latest is None or held.depth >= MOST_DEEP:
             message = f"calls more than {MOST_DEEP} deep" if latest else f"no definition {command.definition!r}"
-            gone = ev.ChildEnded(
-                at=tx.now, scope=command.scope, visit=command.visit, status="UNKNOWN", message=message
-            )
+            gone = ev.ChildEnded(at=tx.now, scope=command.scope, visit=command.visit, status="UNKNOWN", message=message)
             inbox.post(tx, held.pid, gone)
             self.wake_later(tx, held.pid)
             return
@@ -225,10 +228,10 @@ class EmbeddedEngine:
     def _apply_entry(self, held: Held, event: ev.AnyEvent) -> None:
         if isinstance(event, ev.Started):
             if held.process.seq == 0:
-                self.start(held.tx, held, event)
+                self.start(held, event)
             return
         if isinstance(event, ev.CancelRequested) and held.process.seq == 0:
-            self.start(held.tx, held, ev.Started(at=event.at, called=True))
+            self.start(held, ev.Started(at=event.at, called=True))
             held = processes.load(held.tx, held.pid) or held
         answer = self.apply(held, event)
         if isinstance(answer, decider.Rejected) and isinstance(event, ev.MessageArrived) and not event.signal:
@@ -264,11 +267,10 @@ class EmbeddedEngine:
         if row.state == "AWAITING":
             failure = ev.Failure("Timeout", "the endpoint answered 202 and then nothing in time")
         elif row.deliveries >= jobs.MOST_DELIVERIES:
-            failure = ev.Failure("LeaseExpired", f"{row.deliveries} workers took the job and none answered", True)
+            message = f"{row.deliveries} workers took the job and none answered"
+            failure = ev.Failure("LeaseExpired", message, permanent=True)
         if failure is not None:
-            self.apply(
-                held, ev.JobFailed(at=tx.now, scope=row.scope, visit=n, attempt=row.attempt, failure=failure)
-            )
+            self.apply(held, ev.JobFailed(at=tx.now, scope=row.scope, visit=n, attempt=row.attempt, failure=failure))
             return
         suspended = held.process.status is Status.SUSPENDED
         jobs.give_back(tx, row, held=suspended)
@@ -373,9 +375,7 @@ class EmbeddedEngine:
         grant = new_grant(row.pid, row.n, tx.now + lease_ms, worker)
         jobs.take(tx, row, grant.lease)
         rendered: Any = None if visit[7] is None else codec.decode_json(visit[7])
-        command = do.OpenJob(
-            row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout
-        )
+        command = do.OpenJob(row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout)
         return self.taken(held, command, grant, row.available_at)
 
     def serve(self, tx: Tx, queue: str) -> None:

@@ -70,8 +70,7 @@ class HttpJobs:
 
     async def _work(self, taken: Taken) -> None:
         try:
-            timeout = await self._prepare(taken)
-            result = await self._call(taken, timeout)
+            result = await self._call(taken, await self._prepare(taken))
             await self._answer(taken, result)
         except LeaseLost:
             log.info("job %s.%s: the process has gone on", taken.process_id, taken.visit)
@@ -90,13 +89,13 @@ class HttpJobs:
             await self._unit(taken, lambda tx, row: jobs.extend(tx, row, tx.now + until))
         return timeout
 
-    async def _call(self, taken: Taken, timeout: float) -> Any:
+    async def _call(self, taken: Taken, seconds: float) -> Any:
         """An event's maker, or None for 202."""
         request: dict[str, Any] = taken.input or {}
         method = str(request.get("method") or "POST").upper()
         headers, content = render(taken, request, method)
         try:
-            response = await self._client.request(method, str(request.get("url")), headers, content, timeout=timeout)
+            response = await self._client.request(method, str(request.get("url")), headers, content, timeout=seconds)
         except outbound.OutboundError as error:
             return ev.Failure(type(error).__name__, str(error), permanent=error.permanent)
         return outcome(response)

@@ -7,6 +7,7 @@ few seconds: it is what finds work after a restart, and on PostgreSQL what anoth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -65,10 +66,8 @@ class Loops:
             except PenstockError:
                 log.exception("the engine's loop met an error and goes on")
             self._soon.clear()
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), self._pause())
-            except TimeoutError:
-                pass
 
     def _pause(self) -> float:
         if self._next_due is None:
@@ -88,10 +87,8 @@ class Loops:
 
     def _poke(self) -> None:
         if self._loop is not None:
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
                 self._loop.call_soon_threadsafe(self._soon.set)
-            except RuntimeError:  # the loop is closed: the server is going down
-                pass
 
     async def _fire_due(self) -> None:
         if self._next_due is not None and self._next_due / 1000 > time.time() + 0.001:

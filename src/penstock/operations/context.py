@@ -22,18 +22,19 @@ from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed,
 from penstock.errors import NotFound
 from penstock.identity.model import Actor
 from penstock.store import Store, idempotency, jobs, lookups
-from penstock.store.processes import Held
+from penstock.store.held import Held
 from penstock.store.rows import Tx
 
 T = TypeVar("T")
 
 MOST_REMEMBERED = 50_000
+MOST_VERSIONS = 500
 
 
 class Engine(Protocol):
     """The engine port: it takes the open transaction."""
 
-    def start(self, tx: Tx, held: Held, event: Started) -> Held: ...
+    def start(self, held: Held, event: Started) -> Held: ...
     def accept(self, tx: Tx, pid: int, event: AnyEvent) -> Held: ...
     def commit(self, held: Held, event: AnyEvent, step: Step) -> Held: ...
     def answer(self, tx: Tx, row: jobs.Row, event: JobCompleted | JobFailed | ErrorThrown) -> Held: ...
@@ -53,6 +54,9 @@ class Context:
     def __init__(self, store: Store, engine: Engine) -> None:
         self.store = store
         self.engine = engine
+        self._sole_writer = store.dialect == "sqlite"
+        self._deployments = 0
+        self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()
         self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
 
     async def pid(self, tid: int, id: str) -> int:
@@ -74,6 +78,24 @@ class Context:
         self._pids[(tid, id)] = pid
         if len(self._pids) > MOST_REMEMBERED:
             self._pids.popitem(last=False)
+
+    async def version(self, tid: int, code: str, number: int | None) -> lookups.VersionRow | None:
+        """A version of a definition, the latest without a number. Remembered where this node alone deploys."""
+        known = self._versions.get((tid, code, number))
+        if known is not None:
+            return known
+        deployments = self._deployments
+        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
+        if found is not None and (number is not None or (self._deployments == deployments and self._sole_writer)):
+            self._versions[(tid, code, number)] = found
+            if len(self._versions) > MOST_VERSIONS:
+                self._versions.popitem(last=False)
+        return found
+
+    def deployed(self, tid: int, code: str) -> None:
+        """A new version is there: the one remembered as the latest is not any more."""
+        self._deployments += 1
+        self._versions = OrderedDict((key, row) for key, row in self._versions.items() if key[:2] != (tid, code))
 
     async def once(
         self,
@@ -118,5 +140,3 @@ def own(held: Held | None, actor: Actor, id: str) -> Held:
     if held is None or held.tid != actor.tenant.tid:
         raise NotFound("process", id)
     return held
-
-

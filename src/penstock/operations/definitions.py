@@ -61,13 +61,16 @@ async def deploy(ctx: Context, actor: Actor, document: Any) -> Deployed:
         )
         return added, False
 
-    latest, unchanged = await ctx.store.submit_async(unit)
+    try:
+        latest, unchanged = await ctx.store.submit_async(unit)
+    finally:
+        ctx.deployed(tid, code)
     row = await _row(ctx, tid, code, latest.number)
     return Deployed(row.definition_id, code, row.number, row.id, row.created_at, list(problems), unchanged)
 
 
 async def _row(ctx: Context, tid: int, code: str, number: int | None) -> VersionRow:
-    row = await ctx.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
+    row = await ctx.version(tid, code, number)
     if row is None:
         raise NotFound("definition", code if number is None else f"{code} version {number}")
     return row

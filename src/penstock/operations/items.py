@@ -70,9 +70,7 @@ async def claim(ctx: Context, actor: Actor, id: str) -> views.Item:
             if now.owner == actor.principal:
                 return
             raise WrongState(f"cannot claim: the item is CLAIMED by {now.owner}")
-        event = ev.ItemClaimed(
-            at=tx.now, actor=actor.principal, scope=now.scope, visit=now.n, owner=actor.principal
-        )
+        event = ev.ItemClaimed(at=tx.now, actor=actor.principal, scope=now.scope, visit=now.n, owner=actor.principal)
         ctx.engine.accept(tx, row.pid, event)
 
     await ctx.store.submit_async(unit, (row.pid,))

@@ -97,9 +97,7 @@ async def poll(ctx: Context, actor: Actor, request: Poll) -> list[Any]:
     require(actor, Action.JOB_WORK)
     queues = _queues(actor, request)
     worker = request.worker or actor.principal
-    return await ctx.engine.poll(
-        ctx.store, queues, request.max, request.wait, int(request.lease * 1000), worker
-    )
+    return await ctx.engine.poll(ctx.store, queues, request.max, request.wait, int(request.lease * 1000), worker)
 
 
 def require_worker(actor: Actor) -> None:
@@ -277,4 +275,3 @@ def check_key(key: str) -> None:
     """Raises: Invalid."""
     if not key or len(key) > LONGEST_KEY:
         raise Invalid(f"a key has 1 to {LONGEST_KEY} characters", [Problem("/key", "length", "key")])
-

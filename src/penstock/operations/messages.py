@@ -42,7 +42,7 @@ async def publish(
                 did, vid, node = starter
                 held = processes.create(tx, tid=tid, id=new_uuid(), did=did, vid=vid, created_by=actor.principal)
                 event = ev.Started(at=tx.now, actor=actor.principal, input=payload, start=node, payload=payload)
-                ctx.engine.start(tx, held, event)
+                ctx.engine.start(held, event)
                 messages.consume(tx, tid, name, id)
                 return False
         ctx.engine.match_later(tx, tid, name, key)

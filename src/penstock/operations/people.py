@@ -30,7 +30,7 @@ class Token(msgspec.Struct, frozen=True):
 
     access_token: str
     expires_in: int
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - a kind of token
 
 
 class Credentials:
@@ -89,9 +89,7 @@ class Credentials:
     async def _issue(self, tid: int, principal: str) -> Token:
         token = new_secret("pt", secrets.token_bytes(RANDOM_BYTES))
         hashed, lifetime = hash_secret(token), self._seconds * 1000
-        await self._ctx.store.submit_async(
-            lambda tx: people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime)
-        )
+        await self._ctx.store.submit_async(lambda tx: people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime))
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:

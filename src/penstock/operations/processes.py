@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.core import codec, migration
 from penstock.core import events as ev
-from penstock.core.decider import Step
+from penstock.core.decider import LEGAL, Step
 from penstock.core.requests import Filter
 from penstock.core.schema import coerce
 from penstock.core.state import ROOT, Status
@@ -22,8 +22,8 @@ from penstock.operations import views
 from penstock.operations.context import Context, new_uuid, own
 from penstock.operations.definitions import checker, version_of
 from penstock.store import cascade, definitions, lookups, messages, processes
+from penstock.store.held import Held
 from penstock.store.lookups import ProcessRow, VersionRow
-from penstock.store.processes import Held
 from penstock.store.rows import Tx
 
 LARGEST_DATA = 1024 * 1024
@@ -71,10 +71,10 @@ async def start(
         if chosen:
             known = processes.find(tx, tid, id)
             if known is not None:
-                return _same_start(tx, known, row, actor), False, known
+                return _same_start(tx, known, row), False, known
         held = processes.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
         event = ev.Started(at=tx.now, actor=actor.principal, **data)
-        moved = ctx.engine.start(tx, held, event)
+        moved = ctx.engine.start(held, event)
         return view(moved, data), True, held.pid
 
     (process, fresh, pid), replayed = await ctx.once(actor, key, request, unit, tuple[views.Process, bool, int])
@@ -125,7 +125,7 @@ def _canonical(id: str) -> str:
         raise Invalid("a process's id is a UUID", [Problem("/id", "not a UUID", "id")]) from None
 
 
-def _same_start(tx: Tx, pid: int, row: VersionRow, actor: Actor) -> views.Process:
+def _same_start(tx: Tx, pid: int, row: VersionRow) -> views.Process:
     held = processes.load(tx, pid)
     assert held is not None
     if held.did != row.did:
@@ -174,8 +174,11 @@ async def command(
     key: str | None = None,
     request: Any = None,
     after: Callable[[Tx, Held], Held] | None = None,
+    kind: type[ev.Event] | None = None,
 ) -> views.Process:
     """Apply a command to a process. Of two that race, the one that comes second is judged by what the first has left.
+
+    `kind` is the event's, where making it looks for what an ended process has no more: the state is judged first.
 
     Raises: NotFound, Forbidden, WrongState (names the state and the command), Invalid.
     """
@@ -184,6 +187,8 @@ async def command(
     def unit(tx: Tx) -> views.Process:
         held = own(processes.load(tx, pid), actor, id)
         require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        if kind is not None:
+            _require_legal(held, kind)
         moved = ctx.engine.accept(tx, pid, event(tx, held))
         if after is not None:
             moved = after(tx, moved)
@@ -191,6 +196,12 @@ async def command(
 
     answer, _ = await ctx.once(actor, key, [id, request], unit, views.Process, (pid,))
     return answer
+
+
+def _require_legal(held: Held, kind: type[ev.Event]) -> None:
+    name, states = LEGAL[kind]
+    if held.process.status not in states:
+        raise WrongState(f"cannot {name}: the process is {held.process.status}")
 
 
 async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | None = None) -> views.Process:
@@ -289,7 +300,7 @@ async def debug(
             output=given.get("output"),
         )
 
-    return await command(ctx, actor, id, event, key=key, request=["debug", where, given])
+    return await command(ctx, actor, id, event, key=key, request=["debug", where, given], kind=ev.DebugRequested)
 
 
 async def skip(
@@ -301,7 +312,7 @@ async def skip(
         scope, n = _visit(tx, held, where)
         return ev.SkipRequested(at=tx.now, actor=actor.principal, scope=scope, visit=n, output=output)
 
-    return await command(ctx, actor, id, event, key=key, request=["skip", where, output])
+    return await command(ctx, actor, id, event, key=key, request=["skip", where, output], kind=ev.SkipRequested)
 
 
 def _visit(tx: Tx, held: Held, where: Commands) -> tuple[int, int]:
@@ -315,7 +326,9 @@ def _visit(tx: Tx, held: Held, where: Commands) -> tuple[int, int]:
     else:
         found = tx.select(lookups.VISITS_AT, {"of_pid": held.pid, "node": where.node})
         if len(found) != 1:
-            message = f"{len(found)} open visits stand at {where.node!r}; name the visit"
+            message = f"{len(found)} open visits stand at {where.node!r}; name the visit by its number"
+            if not found:
+                message = f"no open visit stands at {where.node!r}"
             raise Invalid(message, [Problem("/node", message, "not_found" if not found else "ambiguous")])
     scope, n = found[0]
     return scope, n
@@ -332,7 +345,7 @@ async def restart(
         at = scope if scope is not None else _scope_of(tx, held, node)
         return ev.RestartRequested(at=tx.now, actor=actor.principal, scope=at, node=node)
 
-    return await command(ctx, actor, id, event, key=key, request=["restart", node, scope])
+    return await command(ctx, actor, id, event, key=key, request=["restart", node, scope], kind=ev.RestartRequested)
 
 
 def _scope_of(tx: Tx, held: Held, node: str) -> int:
@@ -341,8 +354,10 @@ def _scope_of(tx: Tx, held: Held, node: str) -> int:
         return ROOT
     found: list[int] = [n for _, n in tx.select(lookups.VISITS_AT, {"of_pid": held.pid, "node": owner})]
     if len(found) != 1:
-        message = f"{len(found)} open scopes have {node!r}; name the scope"
-        raise Invalid(message, [Problem("/scope", message, "ambiguous")])
+        message = f"{len(found)} open scopes have {node!r}; name the scope by its number"
+        if not found:
+            message = f"no open scope has {node!r}; restart from {owner!r} around it, or from before it"
+        raise Invalid(message, [Problem("/scope", message, "ambiguous" if found else "not_found")])
     return found[0]
 
 
@@ -381,6 +396,7 @@ async def migrate(
     def unit(tx: Tx) -> views.Migration:
         held = own(processes.load(tx, pid), actor, id)
         require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        _require_legal(held, ev.Migrated)
         to = definitions.numbered(tx, held.tid, held.version.code, version)
         if to is None:
             raise NotFound("definition", f"{held.version.code} version {version}")
@@ -498,4 +514,3 @@ def _process_target(held: Held) -> Target:
         permissions=held.version.permissions,
         starter=held.created_by,
     )
-

@@ -1,8 +1,8 @@
 """The store room: all SQL. `Store` is the database with its one writer and its readers; `rows` names the tables.
 
-    store = Store.open("sqlite:///var/penstock.db")
-    pid = await store.submit_async(lambda tx: start(tx, request), keys=(pid,))
-    rows = await store.async_read(lambda read: read.rows(select(...)))
+store = Store.open("sqlite:///var/penstock.db")
+pid = await store.submit_async(lambda tx: start(tx, request), keys=(pid,))
+rows = await store.async_read(lambda read: read.rows(select(...)))
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from penstock.errors import Unavailable
-from penstock.store.database import Address, Connection, FileLock, connect
+from penstock.store.database import Address, Connection, FileLock, ReadConnection
 from penstock.store.group import Stats
 from penstock.store.reader import Read, Reader
 from penstock.store.rows import Rows, Tx
@@ -38,7 +38,7 @@ class Store:
         """"sqlite" or "postgresql"."""
         self.node = node
         self.writer = Writer(connection, node, heard=self._tell)
-        self.reader = Reader(address)
+        self.reader = Reader(lambda: _reader(address))
         self.stats = self.writer.stats
         self._address = address
         self._connection = connection
@@ -58,7 +58,7 @@ class Store:
         address = Address.parse(url)
         node = node or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         lock = FileLock(address.path) if address.dialect == "sqlite" else None
-        connection = connect(address, node)
+        connection = _writer(address, node)
         try:
             connection.open()
         except BaseException as exc:
@@ -136,3 +136,26 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+# A driver is imported when a database of its kind is opened, and the other never.
+
+
+def _writer(address: Address, node: str) -> Connection:
+    if address.dialect == "sqlite":
+        from penstock.store.sqlite import SQLiteWriter
+
+        return SQLiteWriter(address)
+    from penstock.store.postgres import PostgresWriter
+
+    return PostgresWriter(address, node)
+
+
+def _reader(address: Address) -> ReadConnection:
+    if address.dialect == "sqlite":
+        from penstock.store.sqlite import SQLiteReader
+
+        return SQLiteReader(address)
+    from penstock.store.postgres import PostgresReader
+
+    return PostgresReader(address)

@@ -60,7 +60,9 @@ _ALL_VISITS = update(tables.visits).where(_v.pid == _pid, _v.state.in_(_OPEN)).v
 _ALL_SCOPES = delete(tables.scopes).where(tables.scopes.c.pid == _pid, tables.scopes.c.n > 0)
 
 
-def drop_scope(tx: Tx, tid: int, pid: int, top: int, state: VisitState, at: int) -> list[do.StartChild | do.CancelChild]:
+def drop_scope(
+    tx: Tx, tid: int, pid: int, top: int, state: VisitState, at: int
+) -> list[do.StartChild | do.CancelChild]:
     """Withdraw a scope and all below it. Answers the children to cancel."""
     of = {"of_pid": pid, "top": top}
     children = [do.CancelChild(n) for (n,) in tx.select(_CALLS_BELOW, of)]
@@ -91,9 +93,7 @@ def _close_items(tx: Tx, tid: int, pid: int, numbers: list[int]) -> None:
 
 
 _DROP_KEPT = delete(tables.inbox).where(tables.inbox.c.pid == _pid)
-_TELL = (
-    update(tables.jobs).where(_j.pid == _pid, _j.state.in_(("LEASED", "AWAITING"))).values(told=1)
-)
+_TELL = update(tables.jobs).where(_j.pid == _pid, _j.state.in_(("LEASED", "AWAITING"))).values(told=1)
 _DROP_UNLEASED = delete(tables.jobs).where(_j.pid == _pid, _j.state.not_in(("LEASED", "AWAITING")))
 _TOLD = select(_j.n).where(_j.pid == _pid)
 _END_OTHERS = (

@@ -17,13 +17,9 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-from sqlalchemy.sql.expression import Executable
 
 from penstock.errors import Conflict, Defect, Invalid, PenstockError, Unavailable
-from penstock.store.rows import Key, Row, Rows, Writes
-
-Statement = str | Executable
-"""SQLAlchemy Core, with a mapping of parameters; or SQL text with `?`, with a sequence of them."""
+from penstock.store.rows import Key, Row, Rows, Statement, Writes
 
 FORMAT = 1
 """Number of the newest migration this program knows."""
@@ -238,27 +234,6 @@ def schema(dialect: Dialect) -> list[str]:
         STAMP,
         f"INSERT INTO alembic_version (version_num) VALUES ('{FORMAT:04d}')",
     ]
-
-
-def connect(address: Address, node: str) -> Connection:
-    """The writer's connection, not yet open."""
-    if address.dialect == "sqlite":
-        from penstock.store.sqlite import SQLiteWriter
-
-        return SQLiteWriter(address)
-    from penstock.store.postgres import PostgresWriter
-
-    return PostgresWriter(address, node)
-
-
-def connect_reader(address: Address) -> ReadConnection:
-    if address.dialect == "sqlite":
-        from penstock.store.sqlite import SQLiteReader
-
-        return SQLiteReader(address)
-    from penstock.store.postgres import PostgresReader
-
-    return PostgresReader(address)
 
 
 def unavailable(what: str, exc: BaseException) -> Unavailable:

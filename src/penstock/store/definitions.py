@@ -63,11 +63,11 @@ def latest(tx: Tx, tid: int, code: str) -> Latest | None:
     found = tx.cached("latest", (tid, code)) if tx.sole_writer else None
     if isinstance(found, Latest):
         return found
-    rows = tx.select(_BY_CODE, {"tid": tid, "code": code})
+    rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
     did, id, number = rows[0]
-    [(vid, number, digest)] = tx.select(_NUMBER, {"did": did, "number": number})
+    [(vid, number, digest)] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
     answer = Latest(did, id, vid, number, digest)
     tx.cache("latest", (tid, code), answer)
     return answer
@@ -75,10 +75,10 @@ def latest(tx: Tx, tid: int, code: str) -> Latest | None:
 
 def numbered(tx: Tx, tid: int, code: str, number: int) -> Latest | None:
     """A named version of a definition."""
-    rows = tx.select(_BY_CODE, {"tid": tid, "code": code})
+    rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
-    found = tx.select(_NUMBER, {"did": rows[0][0], "number": number})
+    found = tx.select(_NUMBER, {"did": rows[0][0], "number": number}, of=[VERSIONS])
     return Latest(rows[0][0], rows[0][1], *found[0]) if found else None
 
 

@@ -9,15 +9,12 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.errors import Defect, PenstockError
-from penstock.store.database import Connection, Statement
-from penstock.store.rows import MISSING, PROCESSES, Key, Op, Row, Rows, Tx, Writes, _Missing, merge
+from penstock.store.database import Connection
+from penstock.store.rows import MISSING, PROCESSES, Key, Op, Row, Rows, Statement, Tx, Writes, _Missing, merge
 from penstock.store.tables import ID_BLOCK
-
-if TYPE_CHECKING:
-    from penstock.store.writer import Writer
 
 Answer = tuple["Unit", Any, BaseException | None]
 
@@ -45,11 +42,12 @@ class Unit:
                 self.started = not self.future.cancelled()
             else:
                 self.started = bool(self.future.set_running_or_notify_cancel())
-            self.answered = not self.started
+            if not self.started:
+                self.answered = True
         return self.started
 
 
-class Failed(Exception):  # noqa: N818 - not an error of its own
+class Failed(Exception):
     """The group cannot go on; `error` is why."""
 
     def __init__(self, error: PenstockError) -> None:
@@ -137,14 +135,27 @@ class Ids:
         self._fresh = False
 
 
+class Kept:
+    """What outlives a group. The writer's thread alone uses it."""
+
+    __slots__ = ("cache", "connection", "ids", "node", "stats")
+
+    def __init__(self, connection: Connection, node: str, cache_objects: int) -> None:
+        self.connection = connection
+        self.node = node
+        self.cache = Cache(cache_objects)
+        self.ids = Ids()
+        self.stats = Stats()
+
+
 class Group:
     """The units of one transaction, and what they have written and not yet flushed."""
 
-    def __init__(self, writer: Writer, now: int, locked: dict[int, Row]) -> None:
+    def __init__(self, kept: Kept, now: int, locked: dict[int, Row]) -> None:
         self.now = now
-        self.node = writer.node
+        self.node = kept.node
         self.locked = locked
-        self.sole_writer = not writer.connection.shared
+        self.sole_writer = not kept.connection.shared
         self.writes: Writes = {}
         self.objects: dict[tuple[str, Any], object | None] = {}
         self.callbacks: list[Callable[[], object]] = []
@@ -153,8 +164,8 @@ class Group:
         self.failure: PenstockError | None = None
         self._written = False
         """The unit that runs now has written past its buffer."""
-        self._writer = writer
-        self._connection = writer.connection
+        self._kept = kept
+        self._connection = kept.connection
 
     # --- running ---
 
@@ -240,7 +251,7 @@ class Group:
             self._connection.flush(writes)
         except Exception as exc:
             raise self._fail(exc) from exc
-        self._writer.stats.flush_ns += time.perf_counter_ns() - started
+        self._kept.stats.flush_ns += time.perf_counter_ns() - started
 
     def _relock(self, key: Key, op: Op) -> None:
         row = self.locked.pop(key[0], None)
@@ -250,24 +261,23 @@ class Group:
             self.locked[key[0]] = PROCESSES.patched(row, op)
 
     def _count(self, writes: Writes) -> None:
-        self._writer.stats.rows += sum(map(len, writes.values()))
+        self._kept.stats.rows += sum(map(len, writes.values()))
 
     def next_id(self) -> int:
         try:
-            return self._writer.ids.next(self._connection)
+            return self._kept.ids.next(self._connection)
         except Exception as exc:
             raise self._fail(exc) from exc
 
     def cached(self, name: tuple[str, Any]) -> object | None:
         if name in self.objects:
             return self.objects[name]
-        return self._writer.cache.get(name)
+        return self._kept.cache.get(name)
 
     def _fail(self, exc: Exception) -> PenstockError:
         """A statement failed: so has the group, whatever the unit does with the error."""
-        error = self._connection.error(exc) or Defect(f"{type(exc).__name__}: {exc}")
-        self.failure = error
-        return error
+        self.failure = ours(exc, self._connection)
+        return self.failure
 
     # --- the end ---
 
@@ -279,7 +289,14 @@ class Group:
         started = time.perf_counter_ns()
         self._count(self.writes)
         self._connection.commit(self.writes, self.notices)
-        self._writer.stats.commit_ns += time.perf_counter_ns() - started
+        self._kept.stats.commit_ns += time.perf_counter_ns() - started
+
+
+def ours(exc: BaseException, connection: Connection) -> PenstockError:
+    """Any exception as one of ours."""
+    if isinstance(exc, PenstockError):
+        return exc
+    return connection.error(exc) or Defect(f"{type(exc).__name__}: {exc}")
 
 
 def _for_a_future(exc: BaseException) -> Exception:

@@ -27,10 +27,7 @@ def post(tx: Tx, pid: int, event: AnyEvent, *, kept: bool = False) -> None:
 
 _i = tables.inbox.c
 _NEXT = (
-    select(_i.iid, _i.event)
-    .where(_i.pid == bindparam("pid"), _i.kept == 0)
-    .order_by(_i.iid)
-    .limit(bindparam("most"))
+    select(_i.iid, _i.event).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(bindparam("most"))
 )
 _PIDS = select(_i.pid).where(_i.kept == 0).group_by(_i.pid).order_by(_i.pid).limit(bindparam("most"))
 _RELEASE = update(tables.inbox).where(_i.pid == bindparam("of_pid"), _i.kept == 1).values(kept=0)
@@ -40,12 +37,14 @@ _OF_VISIT = select(_s.purpose).where(_s.pid == bindparam("pid"), _s.n == bindpar
 
 def pending(tx: Tx, pid: int, most: int) -> list[Entry]:
     """What is to be applied to a process, in order."""
-    return [Entry(iid, codec.decode_event(text)) for iid, text in tx.select(_NEXT, {"pid": pid, "most": most})]
+    return [
+        Entry(iid, codec.decode_event(text)) for iid, text in tx.select(_NEXT, {"pid": pid, "most": most}, of=[INBOX])
+    ]
 
 
 def pids(tx: Tx, most: int) -> list[int]:
     """Processes that have something in the inbox."""
-    return [pid for (pid,) in tx.select(_PIDS, {"most": most})]
+    return [pid for (pid,) in tx.select(_PIDS, {"most": most}, of=[INBOX])]
 
 
 def done(tx: Tx, iid: int) -> None:
@@ -58,7 +57,11 @@ def release(tx: Tx, pid: int) -> None:
 
 
 def unsubscribe(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
-    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit})]
+    purposes = (
+        [purpose]
+        if purpose
+        else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit}, of=[SUBSCRIPTIONS])]
+    )
     for name in purposes:
         tx.delete(SUBSCRIPTIONS, (pid, visit, name))
 

@@ -64,7 +64,9 @@ def open(tx: Tx, tid: int, vid: int, pid: int, command: do.OpenJob, lease: Lease
     c = command
     queue = queue_of(tid, c.topic)
     state = "READY" if lease is None else "LEASED"
-    held = (None, None, None, 0, None) if lease is None else (lease.lease, lease.until, lease.worker, 1, lease.token_hash)
+    held = (
+        (None, None, None, 0, None) if lease is None else (lease.lease, lease.until, lease.worker, 1, lease.token_hash)
+    )
     tx.put(JOBS, (pid, c.visit, tid, vid, c.scope, c.node, queue, c.attempt, state, tx.now, *held, c.timeout, 0))
     return queue
 
@@ -127,14 +129,14 @@ _NEXT_EXPIRY = select(_j.leased_until).where(_j.leased_until.is_not(None)).order
 def ready(tx: Tx, queue: str, most: int) -> list[Row]:
     """READY jobs of a queue, oldest first. On PostgreSQL rows another node is taking are passed over."""
     statement = _READY if tx.sole_writer else _READY_SHARED
-    return [Row(*row) for row in tx.select(statement, {"queue": queue, "now": tx.now, "most": most})]
+    return [Row(*row) for row in tx.select(statement, {"queue": queue, "now": tx.now, "most": most}, of=[JOBS])]
 
 
 def expired(tx: Tx, most: int) -> list[tuple[int, int]]:
     """(pid, n) of jobs whose lease, or wait for an answer, has run out."""
-    return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most})]
+    return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most}, of=[JOBS])]
 
 
 def next_expiry(tx: Tx) -> int | None:
-    rows = tx.select(_NEXT_EXPIRY, {})
+    rows = tx.select(_NEXT_EXPIRY, {}, of=[JOBS])
     return rows[0][0] if rows else None

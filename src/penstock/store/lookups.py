@@ -53,9 +53,7 @@ _VERSION_COLUMNS = (
     *(_d.did, _d.id, _d.code, _d.latest, _d.created_at, _v.vid, _v.id, _v.number, _v.document, _v.digest),
     *(_v.state, _v.created_at, _v.created_by),
 )
-_VERSION = (
-    select(*_VERSION_COLUMNS).join(tables.versions, _v.did == _d.did).where(_d.tid == bindparam("tid"))
-)
+_VERSION = select(*_VERSION_COLUMNS).join(tables.versions, _v.did == _d.did).where(_d.tid == bindparam("tid"))
 _BY_CODE = _VERSION.where(_d.code == bindparam("code"))
 _LATEST = _BY_CODE.where(_v.number == _d.latest)
 _NUMBERED = _BY_CODE.where(_v.number == bindparam("number"))
@@ -253,17 +251,13 @@ def item(reader: Read, tid: int, id: str) -> ItemRow | None:
     return ItemRow(*rows[0]) if rows else None
 
 
-def items(
-    reader: Read, tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int
-) -> list[ItemRow]:
+def items(reader: Read, tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int) -> list[ItemRow]:
     """Items, newest first. An open item somebody else owns is not offered to its other candidates."""
     conditions: list[ColumnElement[bool]] = []
     if wanted.states:
         conditions.append(_i.state.in_(wanted.states))
     if wanted.grantees:
-        granted = exists().where(
-            _g.tid == _i.tid, _g.pid == _i.pid, _g.n == _i.n, _g.grantee.in_(wanted.grantees)
-        )
+        granted = exists().where(_g.tid == _i.tid, _g.pid == _i.pid, _g.n == _i.n, _g.grantee.in_(wanted.grantees))
         conditions.append(or_(and_(granted, _i.owner.is_(None)), _i.owner == wanted.owner))
     if wanted.of_pid is not None:
         conditions.append(_i.pid == wanted.of_pid)

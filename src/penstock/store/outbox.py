@@ -1,5 +1,6 @@
 """What receivers outside are to be told. For each (receiver, process) only the lowest undelivered row may be claimed, so each
-receiver hears of a process in order, and a dead receiver blocks only itself."""
+receiver hears of a process in order, and a dead receiver blocks only itself.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from psycopg.types.numeric import Int8Dumper
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
-from penstock.store.database import Address, Begun, Compiler, Statement, needs_schema, schema, unavailable
-from penstock.store.rows import PROCESSES, Key, Row, Rows, Writes
+from penstock.store.database import Address, Begun, Compiler, needs_schema, schema, unavailable
+from penstock.store.rows import PROCESSES, Key, Row, Rows, Statement, Writes
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,10 @@ _encode = msgspec.json.Encoder().encode
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _BEGIN_NODE = (
     f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s RETURNING seen_at"
+)
+_INSERT_NODE = (
+    "INSERT INTO nodes (node, group_no, started_at, seen_at) "
+    f"SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c)"
 )
 _LOCK = (
     f"SELECT {','.join(PROCESSES.columns)} FROM processes WHERE pid = ANY(%s) "
@@ -198,15 +202,13 @@ class PostgresWriter:
         run(f"DELETE FROM nodes WHERE seen_at < {_CLOCK} - %s AND node <> %s", (_FORGOTTEN, self._node))
         # A number no earlier run under this name has used. Two programs under one name: the later one wins, the
         # earlier finds its number moved and stops writing.
-        found = run(
-            "INSERT INTO nodes (node, group_no, started_at, seen_at) "
-            f"SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c) "
-            "ON CONFLICT (node) DO UPDATE SET group_no = greatest(excluded.group_no, nodes.group_no + 1), "
-            "started_at = excluded.started_at, seen_at = excluded.seen_at RETURNING group_no",
-            (self._node,),
-        ).fetchone()
-        assert found is not None
-        self._number = found[0]
+        self._number = _first(
+            run(
+                f"{_INSERT_NODE} ON CONFLICT (node) DO UPDATE SET group_no = greatest(excluded.group_no, "
+                "nodes.group_no + 1), started_at = excluded.started_at, seen_at = excluded.seen_at RETURNING group_no",
+                (self._node,),
+            )
+        )
 
     def _attach(self) -> tuple[psycopg.Connection[Row], Row]:
         db = _connect(self._address, f"writer {self._node}")
@@ -257,9 +259,10 @@ class PostgresWriter:
                 self._backend,
             )
             found = db.execute("SELECT group_no FROM nodes WHERE node = %s FOR UPDATE", (self._node,)).fetchone()
-            number = found[0] if found else None
-            if number not in (self._number, self._doubt):
-                raise Unavailable(f"another program runs as node {self._node!r}")
+            # no row: we were silent for so long that we were forgotten, and wrote nothing
+            number = found[0] if found else _first(db.execute(f"{_INSERT_NODE} RETURNING group_no", (self._node,)))
+            if found and number not in (self._number, self._doubt):
+                raise self._taken()
         except BaseException:
             db.close()  # not settled: the old one stays the lost one
             raise
@@ -268,12 +271,24 @@ class PostgresWriter:
         self._use(db, backend)
         return carried_out
 
+    def _remember(self) -> None:
+        """Our number is not in the database: another program took our name, or we were silent until forgotten."""
+        found = self._db.execute(
+            f"{_INSERT_NODE} ON CONFLICT (node) DO NOTHING RETURNING group_no", (self._node,)
+        ).fetchone()
+        if found is None:
+            raise self._taken()
+        self._number = found[0]
+
+    def _taken(self) -> Unavailable:
+        return Unavailable(f"another program runs as node {self._node!r}")
+
     # --- a group ---
 
     def begin(self, pids: list[int]) -> Begun:
         self.dirty = False
         with self._db.pipeline():
-            self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+            self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
             self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
             if pids:
                 self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
@@ -281,7 +296,8 @@ class PostgresWriter:
         clock = self._node_cursor.fetchone()
         if clock is None:
             self.rollback()
-            raise Unavailable(f"another program runs as node {self._node!r}")
+            self._remember()
+            return self.begin(pids)
         if not pids:
             return Begun(clock[0], {}, frozenset())
         locked = {row[0]: row for row in self._lock_cursor.fetchall()}
@@ -310,9 +326,7 @@ class PostgresWriter:
 
     def id_block(self) -> int:
         self.statements += 1
-        found = self._cursor.execute("SELECT nextval('id_blocks')", prepare=True).fetchone()
-        assert found is not None
-        return int(found[0])
+        return _first(self._cursor.execute("SELECT nextval('id_blocks')", prepare=True))
 
     def flush(self, writes: Writes) -> None:
         with self._db.pipeline():
@@ -325,7 +339,7 @@ class PostgresWriter:
             for notice in _notices(notices):
                 self._cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, notice), prepare=True)
                 self.statements += 1
-            self._node_cursor.execute("COMMIT")
+            self._node_cursor.execute("COMMIT", prepare=False)
         self.statements += 1
         if self._node_cursor.statusmessage != "COMMIT":
             # PostgreSQL answers so, without an error, when a statement before had failed
@@ -384,6 +398,12 @@ class PostgresWriter:
             except psycopg.Error as exc:
                 log.info("node %s leaves its row behind: %s", self._node, exc)
         self._db.close()
+
+
+def _first(cursor: psycopg.Cursor[Row]) -> int:
+    found = cursor.fetchone()
+    assert found is not None
+    return int(found[0])
 
 
 def _notices(notices: Sequence[str]) -> list[str]:

@@ -17,8 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from penstock.errors import Unavailable
-from penstock.store.database import Address, ReadConnection, Statement, connect_reader
-from penstock.store.rows import Row
+from penstock.store.database import ReadConnection
+from penstock.store.rows import Row, Statement
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +61,13 @@ class Read:
 class Reader:
     """A pool of connections for reading."""
 
-    def __init__(self, address: Address, *, connections: int = CONNECTIONS, limit: float = LIMIT_SECONDS) -> None:
+    def __init__(
+        self, connect: Callable[[], ReadConnection], *, connections: int = CONNECTIONS, limit: float = LIMIT_SECONDS
+    ) -> None:
         self.limit = limit
         self._free: queue.LifoQueue[ReadConnection] = queue.LifoQueue()
         for _ in range(connections):
-            self._free.put(connect_reader(address))
+            self._free.put(connect())
         self._connections = connections
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-read")
         self._door = threading.Lock()

@@ -9,17 +9,16 @@ key the last word wins, so the order of the flush inside a table never matters. 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 from sqlalchemy import BigInteger, SmallInteger, Table
+from sqlalchemy.sql.expression import Executable
 
 from penstock.errors import Defect
 from penstock.store import tables
 
-if TYPE_CHECKING:
-    from penstock.store.database import Statement
-    from penstock.store.group import Group
-
+Statement = str | Executable
+"""SQLAlchemy Core, with a mapping of parameters; or SQL text with `?`, with a sequence of them."""
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
 Patch = dict[str, Any]
@@ -123,6 +122,25 @@ def patch(ops: Ops, rows: Rows, key: Key, change: Patch) -> None:
     # else the row is deleted, and changing what is not there changes nothing, as in SQL
 
 
+class Shared(Protocol):
+    """What a unit's `Tx` asks of its group."""
+
+    now: int
+    node: str
+    sole_writer: bool
+    locked: dict[int, Row]
+
+    def get(self, rows: Rows, key: Key) -> Row | None: ...
+    def select(self, statement: Statement, params: Any) -> list[Row]: ...
+    def execute(self, statement: Statement, params: Any) -> int: ...
+    def settle(self, own: Writes, of: Sequence[Rows] | None) -> None:
+        """Write out what the group and the unit have buffered, all or of the tables named."""
+        ...
+
+    def next_id(self) -> int: ...
+    def cached(self, name: tuple[str, Any]) -> object | None: ...
+
+
 class Tx:
     """What a unit works with, valid while the unit runs.
 
@@ -132,7 +150,7 @@ class Tx:
 
     __slots__ = ("_group", "_objects", "_writes", "callbacks", "locked", "node", "notices", "now", "sole_writer")
 
-    def __init__(self, group: Group) -> None:
+    def __init__(self, group: Shared) -> None:
         self._group = group
         self._writes: Writes = {}
         self._objects: dict[tuple[str, Any], object | None] = {}

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import bindparam, select
 
 from penstock.store import tables
-from penstock.store.processes import Held
+from penstock.store.held import Held
 from penstock.store.rows import SEARCH
 
 LONGEST = 200

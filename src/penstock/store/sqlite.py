@@ -18,8 +18,8 @@ import apsw
 from sqlalchemy.dialects import sqlite as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
-from penstock.store.database import Address, Begun, Compiler, Statement, needs_schema, schema, unavailable
-from penstock.store.rows import Key, Row, Rows, Writes
+from penstock.store.database import Address, Begun, Compiler, needs_schema, schema, unavailable
+from penstock.store.rows import Key, Row, Rows, Statement, Writes
 from penstock.store.tables import ID_BLOCK
 
 log = logging.getLogger(__name__)

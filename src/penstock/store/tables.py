@@ -64,7 +64,7 @@ def _unique(*columns: str) -> UniqueConstraint:
 
 
 def _index(name: str, *columns: str, where: str | None = None, unique: bool = False) -> Index:
-    partial = {"sqlite_where": text(where), "postgresql_where": text(where)} if where else {}
+    partial: dict[str, Any] = {"sqlite_where": text(where), "postgresql_where": text(where)} if where else {}
     return Index(name, *columns, unique=unique, **partial)
 
 

@@ -35,7 +35,7 @@ _NEXT_AFTER = select(_t.due_at).where(_t.due_at > bindparam("now")).order_by(_t.
 
 
 def stop(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
-    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit})]
+    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit}, of=[TIMERS])]
     for name in purposes:
         tx.delete(TIMERS, (pid, visit, name))
 
@@ -47,14 +47,14 @@ def get(tx: Tx, pid: int, n: int, purpose: str) -> Row | None:
 
 def due(tx: Tx, most: int) -> list[Row]:
     """Timers that are due, earliest first."""
-    return [Row(*row) for row in tx.select(_DUE, {"now": tx.now, "most": most})]
+    return [Row(*row) for row in tx.select(_DUE, {"now": tx.now, "most": most}, of=[TIMERS])]
 
 
 def next_due(tx: Tx) -> int | None:
-    rows = tx.select(_NEXT, {})
+    rows = tx.select(_NEXT, {}, of=[TIMERS])
     return rows[0][0] if rows else None
 
 
 def next_due_after(tx: Tx, now: int) -> int | None:
-    rows = tx.select(_NEXT_AFTER, {"now": now})
+    rows = tx.select(_NEXT_AFTER, {"now": now}, of=[TIMERS])
     return rows[0][0] if rows else None

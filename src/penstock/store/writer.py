@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from penstock.errors import Defect, PenstockError, Unavailable
 from penstock.store.database import Connection
-from penstock.store.group import Answer, Cache, Failed, Group, Ids, Stats, Unit
+from penstock.store.group import Answer, Failed, Group, Kept, Unit, ours
 from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ TRIES = 3
 """How often a unit is tried when the connection breaks under it or two nodes meet."""
 
 
-class _Outage(Exception):  # noqa: N818 - not an error of its own
+class _Outage(Exception):
     """The database cannot be had; `error` is what everyone is told."""
 
     def __init__(self, error: PenstockError) -> None:
@@ -71,10 +71,8 @@ class Writer:
     ) -> None:
         """`heard` gets the payloads of this node's own notices after each commit. Takes an open connection."""
         self.connection = connection
-        self.node = node
-        self.stats = Stats()
-        self.cache = Cache(cache_objects)
-        self.ids = Ids()
+        self._kept = Kept(connection, node, cache_objects)
+        self.stats = self._kept.stats
         self._heard = heard
         self._limit = queue_limit
         self._arrivals: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
@@ -217,16 +215,16 @@ class Writer:
         ran: list[Unit] = []
         try:
             begun = connection.begin(sorted({key for unit in units for key in unit.keys}) if connection.shared else [])
-            group = Group(self, begun.now, begun.locked)
+            group = Group(self._kept, begun.now, begun.locked)
             self._run_units(group, self._ready(units, begun.held), ran)
             group.commit()
         except Exception as exc:
-            error = exc.error if isinstance(exc, Failed) else connection.error(exc) or _defect(exc)
+            error = exc.error if isinstance(exc, Failed) else ours(exc, connection)
             if group is None:
                 self._not_begun(error)
                 return [], None
             if not self._carried_out(error, ran):
-                self.ids.settled(committed=False)
+                self._kept.ids.settled(committed=False)
                 if len(ran) == 1 and group.answers and group.answers[0][2] is not None:
                     self._answer(group.answers)  # alone, and it raised after it had written
                     return ran, None
@@ -310,7 +308,7 @@ class Writer:
             self.connection.rollback()
         except Exception as exc:
             if not self.connection.lost:
-                raise _Outage(self.connection.error(exc) or _defect(exc)) from exc
+                raise _Outage(ours(exc, self.connection)) from exc
 
     def _recover(self, *, in_doubt: bool) -> bool:
         """Connect again; was the transaction in doubt carried out?
@@ -323,7 +321,7 @@ class Writer:
             try:
                 carried_out = self.connection.reconnect()
             except Exception as exc:
-                error = exc if isinstance(exc, PenstockError) else self.connection.error(exc) or _defect(exc)
+                error = ours(exc, self.connection)
                 if time.monotonic() > until:
                     if not self._down:
                         log.error("the database cannot be reached: %s", error)
@@ -344,8 +342,8 @@ class Writer:
         stats = self.stats
         stats.groups += 1
         stats.statements = self.connection.statements
-        self.ids.settled(committed=True)
-        self.cache.update(group.objects)
+        self._kept.ids.settled(committed=True)
+        self._kept.cache.update(group.objects)
         for callback in group.callbacks:
             try:
                 callback()
@@ -386,7 +384,3 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any, BaseException | None]
             future.set_result(result)
         else:
             future.set_exception(error)
-
-
-def _defect(exc: BaseException) -> Defect:
-    return Defect(f"{type(exc).__name__}: {exc}")

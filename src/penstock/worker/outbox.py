@@ -35,6 +35,7 @@ MAX_BATCH: Final = 500
 _MAX_BYTES: Final = 1024 * 1024
 """Of outputs in one call: well below the 2 MiB a server takes."""
 _MAX_LINES: Final = 10_000
+_LONGEST_LINE: Final = 10_000
 _GONE: Final = frozenset({"lease_lost", "not_found", "wrong_state"})
 _PASSING: Final = frozenset({"unavailable", "limit_exceeded"})
 _TRIES: Final = 3
@@ -81,7 +82,7 @@ class Outbox:
         self._wake()
 
     def tell(self, held: Held, level: Level, message: str) -> None:
-        self._lines.append((held, level, message))
+        self._lines.append((held, level, message[:_LONGEST_LINE]))
         self._wake()
 
     async def drained(self) -> None:

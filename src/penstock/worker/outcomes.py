@@ -12,6 +12,9 @@ from penstock.client import Failure
 
 _LONGEST_MESSAGE = 4_000
 _DEEPEST_CAUSE = 5
+_LONGEST_NAME = 200
+_LONGEST_DELAY = 86_400.0
+"""What the door takes; more would be refused, and the job with it."""
 
 
 class Throw(Exception):
@@ -95,7 +98,7 @@ def ended_by(error: BaseException) -> Outcome:
                 return Failed(Failure("OutputNotJson", f"the data of {error.code}: {trouble}", permanent=True))
             return Thrown(error.code, error.message[:_LONGEST_MESSAGE], data)
         case RetryLater():
-            return Failed(failure_of(error), delay=max(0.0, error.seconds))
+            return Failed(failure_of(error), delay=min(max(0.0, error.seconds), _LONGEST_DELAY))
         case _:
             return Failed(failure_of(error))
 
@@ -107,7 +110,7 @@ def failure_of(error: BaseException, depth: int = _DEEPEST_CAUSE) -> Failure:
     kind, permanent = _name(error), isinstance(error, PermanentFailure)
     if isinstance(error, PermanentFailure):
         kind = error.type
-    return Failure(kind, (str(error) or kind)[:_LONGEST_MESSAGE], permanent, cause)
+    return Failure(kind[:_LONGEST_NAME], (str(error) or kind)[:_LONGEST_MESSAGE], permanent, cause)
 
 
 def raw(value: Any) -> msgspec.Raw:

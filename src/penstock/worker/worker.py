@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from penstock.client import AsyncClient, Client, Retry, Transport
 from penstock.worker.engine import Engine, Handler, Options
 from penstock.worker.job import AsyncJob, Job
+from penstock.worker.outbox import MAX_BATCH
 
 log = logging.getLogger("penstock.worker")
 
@@ -56,10 +57,10 @@ class Worker:
             client = Client(client, client_id, client_secret, token=token)
         self.client = client
         self.options = Options(
-            name=name or f"{socket.gethostname()}:{os.getpid()}",
+            name=(name or f"{socket.gethostname()}:{os.getpid()}")[:200],
             concurrency=concurrency,
             lease=lease,
-            poll_batch=min(poll_batch, concurrency),
+            poll_batch=min(poll_batch, concurrency, MAX_BATCH),
             wait=wait,
             grace=grace,
             backoff=backoff or Retry(delay=0.2, cap=15.0),

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from time import perf_counter
 
 import pytest
@@ -68,6 +69,8 @@ VALUES = [
     (".5 + 1.0", 1.5),
     ('r\'\\d\' + """a"b"""', '\\da"b'),
     ("'${x}'", "${x}"),
+    ("input.map['a' + '-b']", 1),
+    ('input.map["a\\x2db"]', 1),
     ('{"a": {"b": [1, null]}}', {"a": {"b": [1, None]}}),
     ('timestamp("2026-11-21T14:00:00.5+02:00")', "2026-11-21T12:00:00.500Z"),
     ('duration("1h30m")', "PT1H30M"),
@@ -126,6 +129,11 @@ def test_evaluate_fails(source, reason):
         compile_expression(source).evaluate(NAMES)
     assert source[:20] in str(caught.value)
     assert len(str(caught.value)) <= 450
+
+
+def test_what_is_not_there_or_small_is_handed_over_as_it_is():
+    assert compile_expression("input + 1").evaluate({"input": 1}) == 2
+    assert compile_expression("[1].map(x, has(vars.q) ? vars.q.r : x)").evaluate({"vars": {}}) == [1]
 
 
 def test_a_failure_without_loop_names_loop():
@@ -262,6 +270,125 @@ def test_only_what_is_read_is_handed_over():
     assert perf_counter() - began < 0.5  # The whole of it takes the binding 5 s.
 
 
+@pytest.mark.parametrize(
+    "source", ["[input.a, input.a.b, input]", "[input, input.a.b, input.a]", "[input.a.b, input, input.a]"]
+)
+def test_the_whole_is_handed_over_where_it_is_read(source):
+    names = {"input": {"a": {"b": 1, "c": 2}, "d": 3}}
+    results = compile_expression(source).evaluate(names)
+    assert len(results) == 3
+    assert all(each in results for each in (names["input"], names["input"]["a"], 1))
+
+
+@pytest.mark.parametrize(
+    "source", ["{'all': input}", "input == 1 ? null : input", "[1].map(x, {'b': x, 'a': x, 'c': input})"]
+)
+def test_maps_come_out_in_one_order(source):
+    names = {"input": {str(number): number for number in range(9, -1, -1)}}
+    expression = compile_expression(source)
+    texts = {json.dumps(expression.evaluate(names)) for _ in range(20)}
+    assert len(texts) == 1
+    assert json.dumps({str(number): number for number in range(10)}) in texts.pop()
+
+
+def test_maps_in_text_come_out_in_one_order():
+    one = {"input": {"a": 1, "b": {"d": 1, "c": 2}}}
+    other = {"input": {"b": {"c": 2, "d": 1}, "a": 1}}
+    template = compile_template("x ${input} ${ {'q': input} }")
+    assert (
+        template.render(one) == template.render(other) == 'x {"a":1,"b":{"c":2,"d":1}} {"q":{"a":1,"b":{"c":2,"d":1}}}'
+    )
+
+
+@pytest.mark.parametrize(
+    "source", ["input.map(k, k)", "-1 in input.filter(k, true)", "{'a': 1}.map(k, k)", "[input][0].map(k, 1)"]
+)
+def test_macros_that_keep_order_refuse_maps(source):
+    with pytest.raises(ExpressionFailed, match="take lists, since a map's members have no order"):
+        compile_expression(source).evaluate({"input": {"a": 1, "b": 2}})
+
+
+def test_macros_without_order_take_maps():
+    names = {"input": {"a": 1, "b": 2}}
+    assert compile_expression("input.exists(k, k == 'a') && input.all(k, input[k] > 0)").evaluate(names) is True
+    assert compile_expression("input.exists_one(k, input[k] == 2)").evaluate(names) is True
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("1 + [1, 2].map(x, x)[0] * 2", 3),
+        ("-[1, 2].map(x, x)[1]", -2),
+        ("!([1].filter(x, true) == [])", True),
+        ("loop.list.map(x, x).filter(x, x > 1).map(y, [y].map(z, z + loop.list[0])[0])", [3, 4]),
+        ("1 in loop.list.map(x, x) ? loop.list . map ( x , x ) : []", [1, 2, 3]),
+        ("{'a': loop.list.map(x, x)}['a'].map(x, x)[2]", 3),
+        ("[[1].map(x, x), (loop.list).map(x, x)]", [[1], [1, 2, 3]]),
+        ("size(loop.list.map(x, x)) == 3 && loop.list.map(x, x > 1, x)[0] == 2", True),
+        ("loop.list // of numbers\n.map(x, x)", [1, 2, 3]),
+    ],
+)
+def test_ranges_are_held_to_be_lists_in_every_place(source, value):
+    assert compile_expression(source).evaluate({"loop": {"list": [1, 2, 3]}}) == value
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("[1].map(x, x) +", "line 1, character 16"),
+        ("loop.x + [1].map(x, x) +", "line 1"),
+        ("[1]" + ".map(x, x)" * 33, "32 times map and filter"),
+    ],
+)
+def test_places_are_those_of_what_is_written(source, message):
+    with pytest.raises(ValueError, match=message):
+        compile_expression(source)
+
+
+class Panic(BaseException):
+    """What a panic of the binding looks like from here."""
+
+
+@pytest.mark.parametrize("error", [Panic("called `unwrap()`"), RecursionError("too deep"), MemoryError()])
+def test_whatever_the_binding_raises_is_a_failure(error, monkeypatch):
+    class Program:
+        def functions(self):
+            return []
+
+        def execute(self, context):
+            raise error
+
+    monkeypatch.setattr("penstock.core.expression.cel.compile", lambda source: Program())
+    with pytest.raises(ExpressionFailed, match=r"1 \+ 1: (called|it nests too deep|MemoryError)"):
+        compile_expression("1 + 1").evaluate({})
+
+    def compile_panics(source):
+        raise error
+
+    monkeypatch.setattr("penstock.core.expression.cel.compile", compile_panics)
+    with pytest.raises(ValueError, match="cannot be read"):
+        compile_expression("1 + 1")
+
+
+def test_an_interrupt_is_passed_on(monkeypatch):
+    def interrupted(source):
+        raise KeyboardInterrupt
+
+    class Program:
+        def functions(self):
+            return []
+
+        def execute(self, context):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("penstock.core.expression.cel.compile", lambda source: Program())
+    with pytest.raises(KeyboardInterrupt):
+        compile_expression("1 + 1").evaluate({})
+    monkeypatch.setattr("penstock.core.expression.cel.compile", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compile_expression("1 + 1")
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()
@@ -336,7 +463,7 @@ def run():
     for _ in range(150):
         deep = [deep]
     for source in ["1" + "+1" * 200, "!" * 200 + "true", "(1+" * 32 + "1" + ")" * 32, "input == 1", "[input]",
-                   "input" + "[0]" * 100, "true||" * 200 + "true"]:
+                   "input" + "[0]" * 100, "input" + ".map(x, x)" * 32, "true||" * 200 + "true"]:
         compile_expression(source).evaluate({"input": deep})
     done.append(1)
 done = []
@@ -371,10 +498,8 @@ def test_any_source_compiles_or_is_refused(source):
         expression = compile_expression(source)
     except ValueError:
         return
-    try:
+    with suppress(ExpressionFailed):
         json.dumps(expression.evaluate({"input": {"a": 1}}), allow_nan=False)
-    except ExpressionFailed:
-        pass
 
 
 # ------------------------------------------------------------------------------------------------------- templates

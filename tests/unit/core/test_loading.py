@@ -385,6 +385,8 @@ BROKEN = [
     (process(name={"en": 1}), [("/name/en", "type")]),
     (process(name={"e/n": "x"}), [("/name/e~1n", "invalid")]),
     (process(name="x" * 10_001), [("/name", "limit")]),
+    (process(name={"en": "x" * 10_001}), [("/name/en", "limit")]),
+    (flows(*["a>b"] * 4_001), [("/flows/4000", "limit")]),
     (process(driver="human"), [("/driver", "choice")]),
     (process(driver=None), [("/driver", "choice")]),
     (process(nodess={}), [("/nodess", "unknown_member")]),
@@ -500,6 +502,7 @@ BROKEN = [
     (node(kind="http", url="http://x", headers={"a": "x\r\nb: y"}), [("/nodes/a/headers/a", "invalid")]),
     (node(kind="http", url="http://x", headers={"a": "${secrets['X']}"}), [("/nodes/a/headers/a", "expression")]),
     (node(kind="http", url="http://x", body={"a": "${b.c}"}), [("/nodes/a", "unknown_name")]),
+    (node(kind="http", url="http://x", body={"${secrets.X}": 1}), [("/nodes/a", "expression")]),
     (node(kind="http", url="http://x", body=["$${secrets.X}"]), [("/nodes/a/body/0", "expression")]),
     (node(kind="robot"), [("/nodes/a", "required")]),
     (node(kind="robot", robot="a b"), [("/nodes/a/robot", "code")]),
@@ -775,6 +778,18 @@ def test_expressions_are_bounded():
     assert [each.code for each in problems_of(node(kind="job", topic="t", input=["${1}"] * 10_001))] == ["limit"]
 
 
+def test_nothing_is_compiled_when_too_much_is_wrong():
+    nodes = {f"n{number}": {"kind": "nope"} for number in range(600)}
+    late = {"kind": "job", "topic": "t", "input": "${1 +}"}
+    problems = problems_of(process(nodes={**nodes, "late": late}, flows=[{"from": "n1", "to": "late", "if": "1 +"}]))
+    assert not any(problem.code == "expression" for problem in problems)
+
+
+def test_a_boundary_takes_any_error():
+    found = version(boundary(error="*"))
+    assert found.root.nodes["late"].trigger.error == "*"
+
+
 def test_problems_text_is_for_reading():
     assert problems_text([]) == ""
     given = [Problem("/nodes/a", "wrong"), Problem("", "odd", "x", warning=True)]
@@ -788,18 +803,15 @@ anything = st.recursive(
     lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text(max_size=8) | st.integers(), below, max_size=3),
     max_leaves=12,
 )
-PATHS = [
-    path
-    for path in [
-        [], ["penstock"], ["code"], ["name"], ["name", "en"], ["driver"], ["data"], ["data", "input"], ["search"],
-        ["search", 0], ["permissions"], ["permissions", "manager"], ["tasks"], ["tasks", "APPROVE"],
-        ["tasks", "APPROVE", "schema"], ["tasks", "APPROVE", "due"], ["nodes"], ["nodes", "score"], ["nodes", "score", "kind"],
-        ["nodes", "score", "retry"], ["nodes", "score", "input"], ["nodes", "checks", "nodes"], ["nodes", "checks", "flows"],
-        ["nodes", "checks", "for_each"], ["nodes", "checks", "as"], ["nodes", "checks", "limit"],
-        ["nodes", "checks", "nodes", "check", "on_error"], ["nodes", "approve", "on_timeout"], ["nodes", "late", "attached_to"],
-        ["nodes", "late", "timer"], ["nodes", "notify", "headers"], ["nodes", "notify", "url"], ["flows"], ["flows", 0],
-        ["flows", 0, "from"], ["flows", 0, "if"], ["flows", 1, "default"], ["output"], ["extensions"],
-    ]
+PATHS: list[list[str | int]] = [
+    [], ["penstock"], ["code"], ["name"], ["name", "en"], ["driver"], ["data"], ["data", "input"], ["search"],
+    ["search", 0], ["permissions"], ["permissions", "manager"], ["tasks"], ["tasks", "APPROVE"],
+    ["tasks", "APPROVE", "schema"], ["tasks", "APPROVE", "due"], ["nodes"], ["nodes", "score"], ["nodes", "score", "kind"],
+    ["nodes", "score", "retry"], ["nodes", "score", "input"], ["nodes", "checks", "nodes"], ["nodes", "checks", "flows"],
+    ["nodes", "checks", "for_each"], ["nodes", "checks", "as"], ["nodes", "checks", "limit"],
+    ["nodes", "checks", "nodes", "check", "on_error"], ["nodes", "approve", "on_timeout"], ["nodes", "late", "attached_to"],
+    ["nodes", "late", "timer"], ["nodes", "notify", "headers"], ["nodes", "notify", "url"], ["flows"], ["flows", 0],
+    ["flows", 0, "from"], ["flows", 0, "if"], ["flows", 1, "default"], ["output"], ["extensions"],
 ]  # fmt: skip
 
 

@@ -92,6 +92,13 @@ def test_what_is_no_json_is_a_problem(value):
             "multiply",
         ),
         ({"\ud800": 1}, "cannot be used"),
+        (
+            {
+                "$ref": "#/$defs/a0",
+                "$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(200)} | {"a200": {}},
+            },
+            "multiply",
+        ),
     ],
 )
 def test_compile_refuses(schema, message):
@@ -110,6 +117,7 @@ def test_compile_refuses(schema, message):
         ({"type": "array", "items": {"$ref": "#"}}, [[[]]], [[1]]),
         ({"prefixItems": [{"type": "string"}], "items": False}, ["x"], ["x", 1]),
         ({"allOf": [{"$ref": "#"}, {"type": "string"}]}, "x", 1),
+        ({"if": {"type": "string"}, "then": {"minLength": 2}, "else": {"not": {"type": "null"}}}, "xx", "x"),
     ],
 )
 def test_drafts_and_references(schema, good, bad):
@@ -157,6 +165,16 @@ NUMBER = {"type": "number"}
         ({"$ref": "#/$defs/none"}, 1, 1),
         ({"$ref": "http://example.com/x"}, 1, 1),
         ({"$ref": 5}, 1, 1),
+        ({"$ref": "#/anyOf/1", "anyOf": [{}, NUMBER]}, 1, 1.0),
+        ({"$ref": "#/anyOf/2", "anyOf": [{}, NUMBER]}, 1, 1),
+        (
+            {
+                "$ref": "#/$defs/a0",
+                "$defs": {f"a{n}": {"$ref": f"#/$defs/a{n + 1}"} for n in range(40)} | {"a40": NUMBER},
+            },
+            1,
+            1,
+        ),
         ({"properties": [], "additionalProperties": NUMBER}, {"a": 1}, {"a": 1.0}),
         (NUMBER, 10**400, 10**400),
     ],

@@ -1,0 +1,153 @@
+"""For the operator: copy a database while it is in use, put a copy in its place, look whether all is well."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import apsw
+
+from penstock.errors import Conflict, Unavailable
+from penstock.store.database import Address, FileLock
+
+PAGES = 1000
+"""Pages copied at a time; writers go on in between."""
+
+
+def backup(url: str, target: Path) -> str:
+    """Copy the database to a new file. Answers what was done.
+
+    Raises: Conflict when the target is there already, Unavailable.
+    """
+    address = Address.parse(url)
+    if target.exists():
+        raise Conflict(f"{target} is there already")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if address.dialect == "sqlite":
+        return _backup_sqlite(address, target)
+    _run(["pg_dump", "--format=custom", f"--file={target}"], address)
+    return f"{target}: {target.stat().st_size:,} bytes, by pg_dump"
+
+
+def _backup_sqlite(address: Address, target: Path) -> str:
+    if not Path(address.path).exists():
+        raise Unavailable(f"there is no database at {address.path}")
+    part = target.with_name(target.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        source = apsw.Connection(address.path, flags=apsw.SQLITE_OPEN_READONLY)
+        source.set_busy_timeout(10_000)
+        copy = apsw.Connection(str(part))
+        with copy.backup("main", source, "main") as work:
+            while not work.done:
+                work.step(PAGES)
+        copy.pragma("journal_mode", "DELETE")
+        _check(copy)
+        copy.close()
+        source.close()
+    except apsw.Error as exc:
+        part.unlink(missing_ok=True)
+        raise Unavailable(f"the backup failed: {exc}") from exc
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(target)
+    return f"{target}: {target.stat().st_size:,} bytes, checked"
+
+
+def restore(url: str, source: Path) -> str:
+    """Put a backup in the place of the database; what was there is kept beside it. Answers what was done.
+
+    Raises: Unavailable when a server has the database, or the backup is not sound.
+    """
+    address = Address.parse(url)
+    if address.dialect != "sqlite":
+        _run(
+            ["pg_restore", "--clean", "--if-exists", "--single-transaction", "--dbname=" + _name(address), str(source)],
+            address,
+        )
+        return f"{source} restored by pg_restore"
+    lock = FileLock(address.path)
+    try:
+        check = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)
+        _check(check)
+        check.close()
+        place = Path(address.path)
+        part = place.with_name(place.name + ".part")
+        shutil.copyfile(source, part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        kept = _set_aside(place)
+        part.replace(place)
+    except (apsw.Error, OSError) as exc:
+        raise Unavailable(f"the backup cannot be restored: {exc}") from exc
+    finally:
+        lock.release()
+    return f"{place} restored" + (f"; what was there is {kept}" if kept else "")
+
+
+def _set_aside(place: Path) -> Path | None:
+    if not place.exists():
+        return None
+    n = 1
+    while (kept := place.with_name(f"{place.name}.before-restore-{n}")).exists():
+        n += 1
+    # the log belongs to the file: together they are what was there
+    for suffix in ("", "-wal", "-shm"):
+        old = place.with_name(place.name + suffix)
+        if old.exists():
+            old.rename(kept.with_name(kept.name + suffix))
+    return kept
+
+
+def check(url: str) -> list[tuple[str, bool, str]]:
+    """(what, whether it is well, details) of the database's files."""
+    address = Address.parse(url)
+    if address.dialect != "sqlite":
+        return []
+    path = Path(address.path)
+    if not path.exists():
+        return [("database file", True, f"{path} is not there yet; the first start makes it")]
+    found = [("database file", os.access(path, os.W_OK), f"{path}, {path.stat().st_size:,} bytes")]
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(5_000)
+        answer = next(connection.execute("PRAGMA quick_check(1)"))[0]
+        found.append(("integrity", answer == "ok", str(answer)))
+        connection.close()
+    except apsw.Error as exc:
+        found.append(("integrity", False, str(exc)))
+    free = shutil.disk_usage(path.parent).free
+    found.append(("disk", free > 256 * 1024**2, f"{free / 1024**3:.1f} GiB free"))
+    return found
+
+
+def _check(connection: apsw.Connection) -> None:
+    answer = next(connection.execute("PRAGMA quick_check(1)"))[0]
+    if answer != "ok":
+        raise Unavailable(f"the copy is not sound: {answer}")
+
+
+def _name(address: Address) -> str:
+    return unquote(urlsplit(address.url).path.lstrip("/")) or "postgres"
+
+
+def _run(command: list[str], address: Address) -> None:
+    """A tool of PostgreSQL; the address goes by the environment, for a command line can be read by everybody."""
+    if shutil.which(command[0]) is None:
+        raise Unavailable(f"{command[0]} is not installed; it comes with PostgreSQL's client tools")
+    parts = urlsplit(address.url)
+    env = {**os.environ, "PGDATABASE": _name(address)}
+    for name, value in (
+        ("PGHOST", parts.hostname),
+        ("PGPORT", parts.port),
+        ("PGUSER", parts.username),
+        ("PGPASSWORD", parts.password),
+    ):
+        if value is not None:
+            env[name] = unquote(str(value))
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
+    if done.returncode:
+        raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
