@@ -1,6 +1,7 @@
 """What a package's metadata says about its licence, and which family that is. Pure: text in, verdicts out.
 
-Three sources, best first: `License-Expression` (SPDX, PEP 639), trove classifiers, the free text of `License`.
+Its statements, best first: `License-Expression` (SPDX, PEP 639), a `License` that is one too, trove classifiers, the
+free text of `License`.
 This is an example, not legal advice: what it does not recognise is `unknown`, for a person to decide.
 """
 
@@ -15,16 +16,16 @@ FAMILIES = ("permissive", "weak copyleft", "strong copyleft", "proprietary", "un
 
 UNKNOWN = "unknown"
 
+_PERMISSIVE = (
+    "MIT|MIT-0|X11|ISC|0BSD|BSD|APACHE|PSF|PYTHON|CNRI|ZLIB|ZPL|UNLICENSE|CC0|CC-BY|WTFPL|BSL|HPND|AFL|NCSA|ARTISTIC-2"
+    "|POSTGRESQL|UNICODE|BLUEOAK|TCL|ICU|LIBTIFF|FTL|IJG|LIBPNG|OFL|PUBLIC-DOMAIN|DFSG"
+)
 _FAMILY_OF = (
     # A more specific pattern stands before a more general one.
-    (r"LGPL|MPL|EPL|CDDL|EUPL|CPL|OSL-LINKING", "weak copyleft"),
+    (r"LGPL|MPL|EPL|CDDL|EUPL|CPL", "weak copyleft"),
     (r"A?GPL|SSPL|OSL|CC-BY-SA", "strong copyleft"),
     (r"LICENSEREF-PROPRIETARY|PROPRIETARY", "proprietary"),
-    (
-        r"MIT|MIT-0|X11|ISC|0BSD|BSD|APACHE|PSF|PYTHON|CNRI|ZLIB|ZPL|UNLICENSE|CC0|CC-BY|WTFPL|BSL|HPND|AFL|NCSA"
-        r"|ARTISTIC-2|POSTGRESQL|UNICODE|BLUEOAK|TCL|ICU|LIBTIFF|FTL|IJG|LIBPNG|OFL|PUBLIC-DOMAIN|DFSG",
-        "permissive",
-    ),
+    (_PERMISSIVE, "permissive"),
 )
 _LINKING_EXCEPTION = re.compile(r"classpath|linking|gcc|llvm|bootloader|font", re.IGNORECASE)
 
@@ -54,11 +55,11 @@ _TEXTS = (
 )
 
 _BODIES = (
-    # What a person recognises a licence's own text by.
+    # What a person recognises a licence's own text by; those that name others stand first.
+    (r"Mozilla Public License", "MPL-2.0"),
     (r"GNU LESSER GENERAL PUBLIC", "LGPL"),
     (r"GNU AFFERO GENERAL PUBLIC", "AGPL"),
     (r"GNU GENERAL PUBLIC", "GPL"),
-    (r"Mozilla Public License", "MPL-2.0"),
     (r"Apache License", "Apache-2.0"),
     (r"Permission is hereby granted, free of charge", "MIT"),
     (r"Permission to use, copy, modify, and(?:/or)? distribute", "ISC"),
@@ -79,14 +80,14 @@ def judge(expression: str, classifiers: Iterable[str], text: str) -> Verdict:
     """By the best statement that is understood."""
     if expression.strip():
         return Verdict(expression.strip()[:80], family_of(expression), "License-Expression")
+    first = text.strip().split("\n", 1)[0][:80]
+    if (family := family_of(first)) != UNKNOWN:
+        return Verdict(first, family, "License")
     named = [each.rsplit(" :: ", 1)[-1] for each in classifiers if each.startswith("License ::")]
     found = sorted({licence for each in named if (licence := name_of(each))})
     if found:
         # Several classifiers mean a choice as often as a sum; the stricter reading is the careful one.
         return Verdict(" AND ".join(found), max(map(family_of, found), key=FAMILIES.index), "classifiers")
-    first = text.strip().split("\n", 1)[0][:80]
-    if first and (family := family_of(first)) != UNKNOWN:
-        return Verdict(first, family, "License")
     if licence := name_of(first):
         return Verdict(licence, family_of(licence), "License")
     return Verdict(UNKNOWN, UNKNOWN, f"License: {first}" if first else "nothing is stated")
@@ -105,44 +106,44 @@ def recognise(body: str) -> str | None:
 
 def family_of(expression: str) -> str:
     """Of an SPDX expression: AND takes the stricter, OR lets us choose the freer. Not one of those: unknown."""
-    tokens = iter(re.findall(r"[()]|[^\s()]+", expression))
+    words = iter(re.findall(r"[()]|[^\s()]+", expression))
     try:
-        rank, rest = _either(tokens, next(tokens, ""))
+        rank, rest = _either(words, next(words, ""))
     except ValueError:
         return UNKNOWN
     return FAMILIES[rank] if not rest else UNKNOWN
 
 
-def _either(tokens: Iterator[str], token: str) -> tuple[int, str]:
-    rank, token = _both(tokens, token)
-    while token.upper() == "OR":
-        other, token = _both(tokens, next(tokens, ""))
+def _either(words: Iterator[str], word: str) -> tuple[int, str]:
+    rank, word = _both(words, word)
+    while word.upper() == "OR":
+        other, word = _both(words, next(words, ""))
         rank = min(rank, other)
-    return rank, token
+    return rank, word
 
 
-def _both(tokens: Iterator[str], token: str) -> tuple[int, str]:
-    rank, token = _one(tokens, token)
-    while token.upper() == "AND":
-        other, token = _one(tokens, next(tokens, ""))
+def _both(words: Iterator[str], word: str) -> tuple[int, str]:
+    rank, word = _one(words, word)
+    while word.upper() == "AND":
+        other, word = _one(words, next(words, ""))
         rank = max(rank, other)
-    return rank, token
+    return rank, word
 
 
-def _one(tokens: Iterator[str], token: str) -> tuple[int, str]:
-    if token == "(":
-        rank, token = _either(tokens, next(tokens, ""))
-        if token != ")":
+def _one(words: Iterator[str], word: str) -> tuple[int, str]:
+    if word == "(":
+        rank, word = _either(words, next(words, ""))
+        if word != ")":
             raise ValueError("a bracket is not closed")
-        return rank, next(tokens, "")
-    if token in ("", ")"):
+        return rank, next(words, "")
+    if word in ("", ")"):
         raise ValueError("a licence is missing")
-    rank, token = FAMILIES.index(_family_of_id(token)), next(tokens, "")
-    if token.upper() == "WITH":
-        if _LINKING_EXCEPTION.search(next(tokens, "")):
+    rank, word = FAMILIES.index(_family_of_id(word)), next(words, "")
+    if word.upper() == "WITH":
+        if _LINKING_EXCEPTION.search(next(words, "")):
             rank = min(rank, FAMILIES.index("weak copyleft"))
-        token = next(tokens, "")
-    return rank, token
+        word = next(words, "")
+    return rank, word
 
 
 def _family_of_id(licence: str) -> str:

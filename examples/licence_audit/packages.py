@@ -11,7 +11,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import Distribution, PathDistribution
+from email.message import Message
+from email.parser import HeaderParser
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,8 @@ def installed() -> list[Package]:
         for entry in sorted(folder.iterdir()):
             if entry.suffix not in (".dist-info", ".egg-info"):
                 continue
-            metadata = read(entry).metadata
-            name, version = metadata["Name"], metadata["Version"]
+            stated = metadata(entry)
+            name, version = stated.get("Name"), stated.get("Version")
             if name and version:
                 key = (str(folder), re.sub(r"[-_.]+", "-", name).lower(), version)
                 found.setdefault(key, Package(name, version, str(entry)))
@@ -47,11 +48,18 @@ def folders() -> list[Path]:
     for interpreter in _interpreters():
         paths += _path_of(interpreter)
     real = dict.fromkeys(Path(each).resolve() for each in paths if each)
-    return [each for each in real if each.name in ("site-packages", "dist-packages") and each.is_dir()]
+    return [
+        each for each in real if each.name in ("site-packages", "dist-packages") and os.access(each, os.R_OK | os.X_OK)
+    ]
 
 
-def read(path: str | Path) -> Distribution:
-    return PathDistribution(Path(path))
+def metadata(path: str | Path) -> Message:
+    """What a package says of itself. Read without `importlib.metadata`, which trips over files that are not UTF-8."""
+    path = Path(path)
+    for file in (path / "METADATA", path / "PKG-INFO", path):
+        if file.is_file():
+            return HeaderParser().parsestr(file.read_text(encoding="utf-8", errors="replace"))
+    return Message()
 
 
 def licence_texts(package: Package) -> Iterator[tuple[str, str]]:
@@ -75,7 +83,7 @@ def _interpreters() -> list[str]:
 def _path_of(interpreter: str) -> list[str]:
     try:
         # -I: neither our environment nor the working directory changes what it says.
-        asked = subprocess.run([interpreter, "-I", "-c", _ASK], capture_output=True, timeout=10, check=True, text=True)  # noqa: S603
+        asked = subprocess.run([interpreter, "-I", "-c", _ASK], capture_output=True, timeout=10, check=True, text=True)
         return [str(each) for each in json.loads(asked.stdout)]
     except (OSError, subprocess.SubprocessError, ValueError):
         return []  # it cannot tell, so it has nothing we could read

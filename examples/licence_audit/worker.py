@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from typing import Any
 
 from examples.licence_audit import licences, packages
+
+from penstock.client import Retry
 from penstock.worker import AsyncJob, Job, PermanentFailure, Worker
 
 LARGEST = 250_000
 """Bytes of one output; the server takes 256 KiB."""
 
-# A short lease: should the server die with a job on its way to us, the job is offered again after five seconds.
-worker = Worker(concurrency=20, lease=5.0)
+# Short, so that an outage costs little: a job that was on its way to us when the server died is offered again after
+# the lease, and a server that is back is noticed within a second.
+worker = Worker(concurrency=20, lease=5.0, backoff=Retry(delay=0.1, cap=1.0))
 
 
 @worker.job("licence_audit.collect")
@@ -35,13 +39,11 @@ def collect(job: Job) -> dict[str, Any]:
 async def classify(job: AsyncJob) -> dict[str, str]:
     """One package. Its counters go up in the commit that completes the job: together or not at all."""
     package = job.input["package"]
-    metadata = (await asyncio.to_thread(packages.read, package["path"])).metadata
+    stated = await asyncio.to_thread(packages.metadata, package["path"])
     verdict = licences.judge(
-        metadata.get("License-Expression") or "",
-        metadata.get_all("Classifier") or (),
-        metadata.get("License") or "",
+        stated.get("License-Expression", ""), stated.get_all("Classifier", []), stated.get("License", "")
     )
-    await asyncio.sleep(job.input["pace"])
+    await asyncio.sleep(job.input["pace"] * random.uniform(0.5, 1.5))  # noqa: S311 - not a secret
     job.increment(f"licence:{verdict.licence}")
     job.increment(f"family:{verdict.family}")
     return {"name": package["name"], "version": package["version"], "path": package["path"], **verdict._asdict()}
@@ -69,7 +71,7 @@ def report(job: Job) -> dict[str, str]:
     lines = [
         "# Licences of the Python packages on this machine",
         "",
-        f"{numbers['packages']} packages, {numbers['decided']} of them decided by a person. "
+        f"{numbers['packages']} packages, {numbers['decided']} of them decided by a person.",
         f"Written {time.strftime('%Y-%m-%d %H:%M:%S %Z')} by process {job.process}.",
         "",
         *_table("family", numbers["families"]),

@@ -6,11 +6,13 @@ import asyncio
 import base64
 import contextlib
 import json
+import logging
 import os
 import secrets
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import penstock
 from penstock.api import routes
 from penstock.api.door import Native
 from penstock.config import Settings
+from penstock.dialects.executions import routes as executions
 from penstock.engines import retention
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
@@ -32,8 +35,8 @@ from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
 from penstock.store import Store, maintenance, people
 from penstock.store.migrate import upgrade
+from penstock.web.routing import ASGIApp, Call, Door, Route
 from penstock.web.routing import Auth as NeedsAuth
-from penstock.web.routing import Call, Door, Route
 from penstock.web.site import Site
 
 log = structlog.get_logger("penstock")
@@ -111,8 +114,11 @@ class Platform:
         """The ASGI application: every door on one port."""
         native = Native(self.operations, self.credentials, self.cursor_key)
         api = routes.door(native, self.settings.max_body_size)
+        given = executions.Executions(self.operations, self.credentials, self.cursor_key)
+        workflows = executions.door(given, self.settings.max_body_size)
         front = Door(_front_routes(), self, name="front", title="Penstock", version=penstock.__version__)
-        return Site({routes.PREFIX: api, "": front}, self.running)
+        mounts: dict[str, ASGIApp] = {routes.PREFIX: api, executions.MOUNT: workflows, "": front}
+        return Site(mounts, self.running, caseless=[executions.MOUNT])
 
 
 def _report(task: asyncio.Task[None]) -> None:
@@ -146,7 +152,10 @@ def _front_routes() -> tuple[Route[Platform], ...]:
         return {
             "name": "Penstock",
             "version": penstock.__version__,
-            "doors": {"native": {"path": routes.PREFIX, "docs": f"{routes.PREFIX}/docs"}},
+            "doors": {
+                "native": {"path": routes.PREFIX, "docs": f"{routes.PREFIX}/docs"},
+                "executions": {"path": executions.PREFIX, "docs": f"{executions.PREFIX}/docs"},
+            },
         }
 
     answer: dict[str, Any] = {"response": dict[str, Any], "auth": NeedsAuth.NONE}
@@ -163,8 +172,39 @@ def _front_routes() -> tuple[Route[Platform], ...]:
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def serve(platform: Platform, host: str, port: int, ready: str = "ready") -> None:
-    """Serve until a signal. Prints `READY http://…` when it does."""
+def configure_logging(settings: Settings) -> None:
+    """One line an event on stderr, JSON or for a terminal. Tracebacks come without local variables: these hold secrets."""
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if as_json else [plain]
+    first: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=first, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("penstock").setLevel(settings.log_level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            *first,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+def serve(platform: Platform, host: str, port: int, started: Callable[[str], None] = lambda url: None) -> None:
+    """Serve until a signal. When it does, prints `ready http://…` and calls `started` with the address."""
     import uvicorn  # noqa: PLC0415 - only a server needs one
 
     class Server(uvicorn.Server):
@@ -172,7 +212,9 @@ def serve(platform: Platform, host: str, port: int, ready: str = "ready") -> Non
             await super().startup(sockets=sockets)
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
-                print(f"{ready} http://{_host(host)}:{bound}", flush=True)  # noqa: T201 - the word scripts wait for
+                url = f"http://{_host(host)}:{bound}"
+                started(url)
+                print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
 
     config = uvicorn.Config(
         platform.app(),
@@ -180,17 +222,22 @@ def serve(platform: Platform, host: str, port: int, ready: str = "ready") -> Non
         port=port,
         loop="uvloop",
         http="httptools",
-        log_level="warning",
+        log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=5,
         backlog=4096,
     )
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn takes it over, and raises it again when it has shut down
     try:
         Server(config).run()
     finally:
         platform.close()
+
+
+def _leave(_signal: int, _frame: object) -> None:
+    raise SystemExit(0)
 
 
 def _host(host: str) -> str:
@@ -199,6 +246,7 @@ def _host(host: str) -> str:
 
 def run_server(settings: Settings) -> None:
     """`penstock serve`. Raises: Unavailable, Invalid, Conflict."""
+    configure_logging(settings)
     platform = Platform.build(settings)
     serve(platform, settings.host, settings.port)
 
@@ -208,6 +256,7 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
 
     Raises: Unavailable when another server has the data.
     """
+    configure_logging(settings)
     data.mkdir(parents=True, exist_ok=True)
     settings = replace(
         settings,
@@ -223,7 +272,7 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
     except BaseException:
         platform.close()
         raise
-    serve(platform, host, port)
+    serve(platform, host, port, lambda url: _note_url(data / CREDENTIALS, url))
 
 
 # -- for the operator ------------------------------------------------------------------------------------------------
@@ -280,9 +329,6 @@ async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
             raise Unavailable(
                 f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again"
             )
-        content = json.loads(path.read_text())
-        if content.get("url") != url:
-            _write_private(path, {**content, "url": url})
         return
     users = [
         NewUser(email=email, name=name, groups=groups, roles=roles, password=secrets.token_urlsafe(9))
@@ -320,6 +366,13 @@ def _for_coming_doors(tenant: str) -> dict[str, Any]:
         },
         "executions": {"customer_id": tenant},
     }
+
+
+def _note_url(path: Path, url: str) -> None:
+    """Where the server of these credentials answers now: port 0 is known only when it is bound."""
+    content = json.loads(path.read_text())
+    if content.get("url") != url:
+        _write_private(path, {**content, "url": url})
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:

@@ -57,8 +57,6 @@ def process_in(api: Api, state: str, driver: str = "graph") -> str:
     retry = {"max_attempts": 1}
     code = api.deploy({"work": {"kind": "job", "topic": topic, "retry": retry}}, driver=driver)
     id = api.start(code)["id"]
-    if driver == "client" and state in {"FAILED", "RETRYING", "TERMINATING"}:
-        api.post(f"/processes/{id}/restart", {"node": "work"})
     match state:
         case "SUSPENDED":
             api.post(f"/processes/{id}/suspend")
@@ -84,10 +82,13 @@ def test_the_documented_table_names_every_command():
     assert set().union(*LEGAL.values()) == set(STATES) - ENDED
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("command", BODIES)
+# A process that is driven from outside has no jobs: these two it never comes into, and what a graph says stands below.
+CASES = [(c, s) for c in BODIES for s in STATES if c != "complete" or s not in {"FAILED", "RETRYING"}]
+
+
+@pytest.mark.parametrize(("command", "state"), CASES)
 def test_a_command_is_legal_where_the_table_says_so(api: Api, command, state):
-    id = process_in(api, state, "client" if command == "complete" else "graph")
+    id = process_in(api, state, "client" if command == "complete" and state != "TERMINATING" else "graph")
     before = api.process(id)
     history = api.history(id)
 

@@ -12,14 +12,14 @@ from store.making import increment, put_value
 from penstock.store import Store
 
 
-def endless(url: str) -> None:
+def endless(url: str, pid: int) -> None:
     """Units of one row each from four threads; a line for each that was acknowledged."""
     store = Store.open(url, "endless")
     door = threading.Lock()
 
     def client(number: int) -> None:
         for i in range(1_000_000):
-            key = store.submit(put_value(f"{number}-{i}", "x" * 500)).result()
+            key = store.submit(put_value(f"{number}-{i}", "x" * 500, pid)).result()
             with door:
                 sys.stdout.write(key + "\n")
                 sys.stdout.flush()
@@ -45,6 +45,6 @@ def hot(url: str, node: str, seconds: float, pids: list[int]) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "endless":
-        endless(sys.argv[2])
+        endless(sys.argv[2], int(sys.argv[3]))
     else:
         hot(sys.argv[2], sys.argv[3], float(sys.argv[4]), [int(pid) for pid in sys.argv[5].split(",")])

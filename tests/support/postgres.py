@@ -91,7 +91,19 @@ class Postgres:
         return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{name}"
 
     def psql(self, database: str, statement: str) -> str:
-        command = ["psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(self.folder), "-p", str(self.port)]
+        command = [
+            "psql",
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            str(self.folder),
+            "-p",
+            str(self.port),
+        ]
         return self._run(*command, "-U", USER, "-d", database, "-c", statement)
 
     def dump(self, database: str) -> str:

@@ -97,7 +97,7 @@ class Contract:
         if response.status_code >= 400:
             check_problem(response)
         operation = self.operation(method, path)
-        if operation is None:
+        if operation is None or response.status_code == 405:
             return
         if response.status_code < 400:
             self.succeeded.add(operation["operationId"])
@@ -317,6 +317,7 @@ class Server:
     def complaints(self) -> list[str]:
         """What the log should not hold."""
         text = self.log.read_text(errors="replace")
+        assert not re.search(r"\bp[tjs]_[\w.-]{20}", text), "the log holds a secret"
         return re.findall(r"^.*(?:Traceback|\bdefect\b|cannot be|background task).*(?:\n.*){0,40}", text, re.MULTILINE)
 
     # -- who calls ---------------------------------------------------------------------------------------------
@@ -382,5 +383,5 @@ def serving(folder: Path, *, second: bool = False, **environment: str) -> Iterat
         yield server.start()
     finally:
         code = server.stop()
-    assert code in {0, -signal.SIGTERM}, code
+    assert code == 0
     assert not server.complaints(), "\n".join(server.complaints())

@@ -26,6 +26,8 @@ PLANTS = [
     ("rooms", "engines/planted.py", "import penstock.operations"),
     ("rooms", "engines/planted.py", "import penstock.web"),
     ("rooms", "web/planted.py", "import penstock.api"),
+    ("rooms", "web/planted.py", "import penstock.dialects"),
+    ("rooms", "dialects/executions/planted.py", "import penstock.api"),
     ("rooms", "api/planted.py", "import penstock.wiring"),
     ("rooms", "client/planted.py", "import penstock.store"),
     ("rooms", "utils.py", ""),  # a room nobody decided on
@@ -36,6 +38,13 @@ PLANTS = [
     ("doors", "api/planted.py", "import penstock.store"),
     ("doors", "api/planted.py", "import penstock.engines"),
     ("doors", "web/planted.py", "import penstock.core.decider"),
+    ("doors", "dialects/executions/planted.py", "import penstock.store"),
+    ("doors", "dialects/executions/mapping.py", "import penstock.core.codec"),
+    ("strangers", "dialects/planted.py", "import penstock.dialects.executions.models"),
+    ("drawers", "dialects/executions/models.py", "import penstock.dialects.executions.mapping"),
+    ("drawers", "dialects/executions/mapping.py", "import penstock.dialects.executions.routes"),
+    ("translation", "dialects/executions/mapping.py", "import penstock.operations"),
+    ("translation", "dialects/executions/graphs.py", "import penstock.web"),
     ("sql", "operations/planted.py", "import sqlalchemy"),
     ("sql", "wiring.py", "import apsw"),
     ("sql", "engines/planted.py", "import psycopg"),
@@ -43,6 +52,7 @@ PLANTS = [
     ("http", "engines/planted.py", "import starlette"),
     ("elsewhere", "worker/planted.py", "import penstock.core.events"),
     ("elsewhere", "client/planted.py", "import penstock.identity"),
+    ("elsewhere", "worker/planted.py", "import penstock.dialects"),
     ("cycles", "core/planted.py", "import penstock.core.planted_too"),
 ]
 

@@ -49,7 +49,7 @@ def _document(call: ApiCall) -> Any:
 
 
 async def deploy(call: ApiCall) -> Reply:
-    view = await definitions.deploy(call.door.operations, call.actor, _document(call))
+    view = await definitions.deploy(call.door.operations, call.actor, _document(call), call.idempotency_key)
     return Reply(mapping.render_deployed(view), 200 if view.unchanged else 201)
 
 

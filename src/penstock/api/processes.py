@@ -45,7 +45,7 @@ async def start(call: ApiCall) -> Reply:
 async def start_many(call: ApiCall) -> models.StartedMany:
     requests = [_start(each) for each in call.body.processes]
     results = []
-    for found in await processes.start_many(call.door.operations, call.actor, requests):
+    for found in await processes.start_many(call.door.operations, call.actor, requests, call.idempotency_key):
         if isinstance(found, PenstockError):
             error = entry_error(found)
             results.append(models.Started(status=error.status, error=error))
@@ -61,7 +61,7 @@ async def listed(call: ApiCall) -> models.Processes:
     for status in query.status:
         if status not in known:
             message = f"{status!r} is not one of {', '.join(sorted(known))}"
-            raise Invalid(message, [Problem("status", message, "status")])
+            raise Invalid(f"status: {message}", [Problem("status", message, "status")])
     search = [
         (f"{root}.{name}", value)
         for root in ("entity", "input", "metadata")
@@ -159,13 +159,14 @@ async def restart(call: ApiCall) -> models.Process:
 
 async def migrate(call: ApiCall) -> models.Migration:
     body: models.Migrate = call.body
-    view = await processes.migrate(*_of(call), body.version, body.mapping, dry_run=body.dry_run)
+    view = await processes.migrate(*_of(call), body.version, body.mapping, dry_run=body.dry_run, key=call.idempotency_key)
     return mapping.render_migration(view)
 
 
 async def signal(call: ApiCall) -> models.Delivered:
     body: models.SignalOne = call.body
-    return models.Delivered(delivered=await processes.signal(*_of(call), body.name, body.key, body.payload))
+    delivered = await processes.signal(*_of(call), body.name, body.key, body.payload, call.idempotency_key)
+    return models.Delivered(delivered=delivered)
 
 
 def _command(name: str, summary: str, handler: Any, request: Any, response: Any = models.Process) -> Route[Native]:

@@ -9,7 +9,7 @@ from typing import Any
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
 from penstock.core.requests import ItemFilter
-from penstock.errors import Conflict, Forbidden, Invalid, LeaseLost, NotFound, Problem, TooLarge, WrongState
+from penstock.errors import Conflict, Forbidden, Invalid, LeaseLost, NotFound, Problem, TooLarge, Unauthenticated, WrongState
 from penstock.operations import items, jobs, messages, values
 from penstock.web.routing import Auth, Route
 from penstock.web.waiting import ClientGone
@@ -41,7 +41,8 @@ async def get_item(call: ApiCall) -> models.Item:
 
 
 async def claim_item(call: ApiCall) -> models.Item:
-    return mapping.render_item(await items.claim(call.door.operations, call.actor, call.path["id"]), whole=True)
+    view = await items.claim(call.door.operations, call.actor, call.path["id"], call.idempotency_key)
+    return mapping.render_item(view, whole=True)
 
 
 async def complete_item(call: ApiCall) -> models.Item:
@@ -102,7 +103,9 @@ def _thrown(body: models.ThrowOne, id: str, token: str | None) -> jobs.Thrown:
 def _many(make: Callable[[Any, str, str | None], Any]) -> Any:
     async def answer(call: ApiCall) -> models.Results:
         entries = [make(entry, entry.id, None) for entry in call.body.jobs]
-        results, taken = await jobs.answer_many(call.door.operations, call.actor, entries, _then(call.body.poll))
+        results, taken = await jobs.answer_many(
+            call.door.operations, call.actor, entries, _then(call.body.poll), call.idempotency_key
+        )
         return models.Results(
             results=mapping.render_results(results, entry_error), jobs=[mapping.render_job(each) for each in taken]
         )
@@ -120,7 +123,7 @@ def _one(make: Callable[[Any, str, str | None], Any]) -> Any:
         if call.body.lease is None:
             raise Invalid("the lease is needed", [Problem("/lease", "missing", "missing")])
         jobs.require_worker(actor)
-        await jobs.answer(call.door.operations, actor, make(call.body, call.path["id"], None))
+        await jobs.answer(call.door.operations, actor, make(call.body, call.path["id"], None), call.idempotency_key)
 
     return answer
 
@@ -145,13 +148,15 @@ async def log(call: ApiCall) -> models.Results:
 async def send_message(call: ApiCall) -> models.Sent:
     body: models.Message = call.body
     sent = await messages.publish(
-        call.door.operations, call.actor, body.name, body.key, body.payload, body.id, body.ttl
+        call.door.operations, call.actor, body.name, body.key, body.payload, body.id, body.ttl, call.idempotency_key
     )
     return models.Sent(id=sent.id, duplicate=sent.duplicate)
 
 
 async def send_signal(call: ApiCall) -> models.Delivered:
-    delivered = await messages.broadcast(call.door.operations, call.actor, call.body.name, call.body.payload)
+    delivered = await messages.broadcast(
+        call.door.operations, call.actor, call.body.name, call.body.payload, call.idempotency_key
+    )
     return models.Delivered(delivered=delivered)
 
 
@@ -162,6 +167,9 @@ def _value_routes(kind: str, path: str, owner: Any) -> tuple[Route[Native], ...]
     async def of(call: ApiCall) -> Any:
         return await owner(call.door.operations, call.actor, call.path["owner"])
 
+    async def place(call: ApiCall) -> tuple[Any, Any, Any, str]:
+        return call.door.operations, call.actor, await of(call), call.path["key"]
+
     async def listed(call: ApiCall) -> models.Values:
         found = await values.listed(
             call.door.operations, call.actor, await of(call), position(call, call.actor), call.query.limit
@@ -169,16 +177,16 @@ def _value_routes(kind: str, path: str, owner: Any) -> tuple[Route[Native], ...]
         return page(call, call.actor, found, _value, models.Values)  # type: ignore[no-any-return]
 
     async def get(call: ApiCall) -> models.Value:
-        return _value(await values.get(call.door.operations, call.actor, await of(call), call.path["key"]))
+        return _value(await values.get(*await place(call)))
 
     async def put(call: ApiCall) -> models.Value:
-        return _value(await values.put(call.door.operations, call.actor, await of(call), call.path["key"], call.body))
+        return _value(await values.put(*await place(call), call.body, call.idempotency_key))
 
     async def delete(call: ApiCall) -> None:
-        await values.delete(call.door.operations, call.actor, await of(call), call.path["key"])
+        await values.delete(*await place(call), call.idempotency_key)
 
     async def increment(call: ApiCall) -> models.Value:
-        return _value(await values.increment(call.door.operations, call.actor, await of(call), call.path["key"]))
+        return _value(await values.increment(*await place(call), call.idempotency_key))
 
     name = kind.title()
     base = f"{path}/{{owner}}/values"
@@ -216,7 +224,8 @@ def _batch(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
 def _single(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
     return Route(
         method="POST", path=f"/jobs/{{id}}/{name}", operation=f"{name}Job", summary=summary, handler=_one(make),
-        request=request, status=204, auth=Auth.NONE, errors=(Forbidden, NotFound, LeaseLost, TooLarge), tag="Jobs",
+        request=request, status=204, auth=Auth.NONE, tag="Jobs",
+        errors=(Unauthenticated, Forbidden, NotFound, LeaseLost, Conflict, TooLarge),
         description="With the lease and a bearer token, or with the job's own token as the bearer.",
     )  # fmt: skip
 

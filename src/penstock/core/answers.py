@@ -20,7 +20,7 @@ from penstock.core.incidents import change, open_incident
 from penstock.core.leaving import complete, pass_through
 from penstock.core.retry import backoff, exhausted
 from penstock.core.run import Run
-from penstock.core.state import OWN, RETRY, TIMEOUT, Phase, Status, VisitState
+from penstock.core.state import OWN, RETRY, TIMEOUT, Active, Phase, Status, VisitState
 from penstock.core.withdrawal import close_job, throw, withdraw, withdraw_work
 
 Answer = (
@@ -114,7 +114,7 @@ def _attempt_failed(run: Run, answer: ev.VisitEvent, failure: ev.Failure, delay:
         return
     wait = backoff(policy, run.view.process_id, n, active.attempt, active.tries) if delay is None else max(delay, 0)
     run.record(n, failure=failure)
-    change(run, run.edit(scope_n), n, phase=Phase.BACKOFF)
+    change(run.edit(scope_n), n, phase=Phase.BACKOFF)
     run.commands.append(do.StartTimer(n, scope_n, RETRY, run.at + wait, active.attempt))
 
 
@@ -122,7 +122,7 @@ def _next_attempt(run: Run, answer: ev.TimerFired) -> None:
     scope_n, n = answer.scope, answer.visit
     active = run.peek(scope_n).active[n]
     attempt = active.attempt + 1
-    change(run, run.edit(scope_n), n, phase=Phase.RUN, attempt=attempt, tries=active.tries + 1)
+    change(run.edit(scope_n), n, phase=Phase.RUN, attempt=attempt, tries=active.tries + 1)
     run.record(n, attempt=attempt)
     offer_job(run, scope_n, n, _worked(run, answer), run.view.input(n))
 
@@ -134,14 +134,22 @@ def _check_occurrence(run: Run, answer: ev.TimerFired | ev.MessageArrived) -> No
     active = active_of(run, answer)
     purpose = answer.purpose
     if purpose in (RETRY, TIMEOUT):
-        phase = Phase.BACKOFF if purpose == RETRY else Phase.RUN
-        at_job = isinstance(run.node(active.node), WORKED) and isinstance(answer, ev.TimerFired)
-        if not at_job or active.phase is not phase or active.attempt != answer.attempt:  # type: ignore[union-attr]
+        if not _is_timed(run, active, answer):
             raise Refused("stale", f"visit {answer.visit} has gone on: its timer is over")
         return
     trigger = _awaited(run, answer.scope, answer.visit, purpose)
     if trigger is None or is_timer(trigger) != isinstance(answer, ev.TimerFired):
         raise Refused("stale", f"visit {answer.visit} does not wait for {purpose!r}")
+
+
+def _is_timed(run: Run, active: Active, answer: ev.TimerFired | ev.MessageArrived) -> bool:
+    """Whether the present attempt of a job has this timer."""
+    node = run.node(active.node)
+    if not isinstance(node, WORKED) or not isinstance(answer, ev.TimerFired) or active.attempt != answer.attempt:
+        return False
+    if answer.purpose == RETRY:
+        return active.phase is Phase.BACKOFF
+    return active.phase is Phase.RUN and node.retry.timeout is not None
 
 
 def _awaited(run: Run, scope_n: int, n: int, purpose: str) -> Trigger | None:

@@ -6,8 +6,8 @@ the plain JSON, before it becomes a struct. A newer one is refused: the code is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,10 +15,13 @@ from penstock.core.events import AnyEvent, Failure
 from penstock.core.state import FORMAT, Scope
 from penstock.errors import Defect
 
+_T = TypeVar("_T")
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
-UPCASTERS: dict[int, Upcaster] = {}
-"""Format -> function that makes the next format's plain JSON of it. Empty: format 1 is the first."""
+SCOPE_UPCASTERS: dict[int, Upcaster] = {}
+"""Format -> function that makes the next format's plain JSON of a scope's. Empty: format 1 is the first."""
+EVENT_UPCASTERS: dict[int, Upcaster] = {}
+"""The same for events; their `type` says which one it is. A number without an upcaster changed nothing."""
 
 _encoder = msgspec.json.Encoder()
 _scopes = msgspec.json.Decoder(Scope)
@@ -33,11 +36,13 @@ def encode(value: Scope | AnyEvent) -> str:
 
 
 def decode_scope(text: str) -> Scope:
-    return _scopes.decode(_lift(text))
+    """Raises: Defect."""
+    return _decode(text, _scopes, SCOPE_UPCASTERS)
 
 
 def decode_event(text: str) -> AnyEvent:
-    return _events.decode(_lift(text))
+    """Raises: Defect."""
+    return _decode(text, _events, EVENT_UPCASTERS)
 
 
 def decode_failure(text: str | None) -> Failure | None:
@@ -53,7 +58,15 @@ def decode_json(text: str) -> Any:
     return _plain.decode(text)
 
 
-def _lift(text: str) -> str:
+def _decode(text: str, decoder: msgspec.json.Decoder[_T], upcasters: Mapping[int, Upcaster]) -> _T:
+    try:
+        return decoder.decode(_lift(text, upcasters))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Defect(f"what is stored cannot be read: {error}") from error
+
+
+def _lift(text: str, upcasters: Mapping[int, Upcaster]) -> str:
+    """Raises: ValueError, Defect."""
     brace = text.index("{")
     number = int(text[:brace])
     if number == FORMAT:
@@ -62,5 +75,6 @@ def _lift(text: str) -> str:
         raise Defect(f"state of format {number} was written by a newer version; this one reads up to {FORMAT}")
     plain = _plain.decode(text[brace:])
     for step in range(number, FORMAT):
-        plain = UPCASTERS[step](plain)
+        if step in upcasters:
+            plain = upcasters[step](plain)
     return _encoder.encode(plain).decode()

@@ -145,8 +145,9 @@ def _step(version: Version, process: Process, view: View, event: ev.AnyEvent) ->
 
 def finish(run: Run) -> Step:
     """Let every token move as far as it goes, and derive the state of the process."""
-    settle(run)
     process = run.process
+    if process.status in _MOVING:
+        settle(run)
     if process.status in _MOVING:
         process.status = Status.FAILED if process.incidents else Status.RETRYING if process.retrying else Status.RUNNING
     return Step(process, run.changed, run.visit_commands(), run.final_commands())

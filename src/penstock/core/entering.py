@@ -83,7 +83,7 @@ def _arm(run: Run, scope_n: int, n: int, node: AnyNode) -> None:
     waited = boundary_waits(run.version.places[node.code], node.code)
     if waited and not run.peek(scope_n).active[n].armed:
         run.commands += arms_of(run, scope_n, n, waited)
-        change(run, run.edit(scope_n), n, armed=True)
+        change(run.edit(scope_n), n, armed=True)
 
 
 def _wait(run: Run, scope_n: int, n: int, node: Timer | Message | Gateway) -> None:

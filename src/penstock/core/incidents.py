@@ -13,7 +13,7 @@ from penstock.core.run import Run
 from penstock.core.state import FAILED_PHASES, Active, Phase, Scope, VisitState
 
 
-def change(run: Run, scope: Scope, n: int, **members: Any) -> Active:
+def change(scope: Scope, n: int, **members: Any) -> Active:
     """Members of an active visit change. `scope` must be one that may be changed."""
     active = copy(scope.active[n])
     for name, value in members.items():
@@ -30,7 +30,7 @@ def open_incident(run: Run, scope_n: int, n: int, phase: Phase, failure: Failure
         count_incidents(run, scope_n, 1)
     if active.retrying:
         count_retrying(run, scope_n, -1)
-    change(run, scope, n, phase=phase, retrying=False)
+    change(scope, n, phase=phase, retrying=False)
     run.record(n, state=VisitState.FAILED, failure=failure, ended_at=None)
     data = {"visit": n, "node": active.node, "failure": msgspec.to_builtins(failure)}
     run.commands.append(do.Publish("incident.opened", data))
@@ -46,7 +46,7 @@ def new_attempt(run: Run, scope_n: int, n: int, *, retrying: bool) -> Active:
         count_retrying(run, scope_n, 1 if retrying else -1)
     attempt = active.attempt + 1
     run.record(n, state=VisitState.OPEN, failure=None, attempt=attempt)
-    return change(run, scope, n, phase=Phase.RUN, attempt=attempt, tries=1, retrying=retrying)
+    return change(scope, n, phase=Phase.RUN, attempt=attempt, tries=1, retrying=retrying)
 
 
 def close_counts(run: Run, scope_n: int, active: Active) -> None:

@@ -51,6 +51,7 @@ class Run:
         "_outputs",
         "_rows",
         "at",
+        "born",
         "changed",
         "commands",
         "dirty",
@@ -76,6 +77,8 @@ class Run:
         self.view = view
         self.at = at
         self.changed: dict[int, Scope] = {}
+        self.born: set[int] = set()
+        """Scopes opened in this step; the store has no row of them yet. The elements of a for_each are not among them."""
         self.dropped: set[int] = set()
         self.commands: list[do.Command] = []
         self.queue: deque[tuple[int, str]] = deque()
@@ -125,6 +128,12 @@ class Run:
     def add_scope(self, scope: Scope) -> None:
         self.changed[scope.n] = scope
         self.dirty[scope.n] = None
+        if scope.index is None:
+            self.born.add(scope.n)
+
+    def is_born(self, scope: Scope) -> bool:
+        """The scope came to be in this step, with its for_each if it is an element of one."""
+        return (scope.n if scope.index is None else scope.parent) in self.born
 
     def forget(self, n: int) -> None:
         """The scope is gone."""
@@ -187,11 +196,6 @@ class Run:
         else:
             row.update(columns)
 
-    def opened(self, n: int) -> bool:
-        """The visit began in this step."""
-        row = self._rows.get(n)
-        return row is not None and "started_at" in row
-
     def visit_commands(self) -> list[do.Command]:
         """Rows to write, one command a visit."""
         return [
@@ -231,21 +235,39 @@ class Run:
         self.commands.append(do.Publish(f"process.{status.value.lower()}", {}))
 
     def final_commands(self) -> list[do.Command]:
-        """The commands without work that was given out and taken back in this very step: nobody shall see it."""
-        if not self.withdrew:
-            return self.commands
-        found: list[do.Command] = []
-        closed: set[int] = set()
-        everything = False
-        for command in reversed(self.commands):
-            if isinstance(command, do.CloseJob | do.CancelChild):
-                closed.add(command.visit)
-            elif isinstance(command, do.Withdraw):
-                everything = True
-            elif isinstance(command, do.OpenJob | do.StartChild) and (
-                everything or command.visit in closed or command.scope in self.dropped
-            ):
-                continue
-            found.append(command)
-        found.reverse()
-        return found
+        """The commands without what came and went in this very step: nobody shall see it."""
+        commands = self.commands
+        if self.born and self.dropped:
+            commands = self._without_passing_scopes(commands)
+        return _without_passing_work(commands, self.dropped) if self.withdrew else commands
+
+    def _without_passing_scopes(self, commands: list[do.Command]) -> list[do.Command]:
+        passed = {n for n in self.dropped if n in self.born}
+        for command in commands:
+            if isinstance(command, do.CreateElements) and command.scope in passed:
+                passed.update(range(command.first, command.first + len(command.values)))
+        return [
+            command
+            for command in commands
+            if not (isinstance(command, do.DropScope) and command.n in passed)
+            and not (isinstance(command, do.CreateElements) and command.scope in passed)
+        ]
+
+
+def _without_passing_work(commands: list[do.Command], dropped: set[int]) -> list[do.Command]:
+    """Without jobs and children that are withdrawn further on."""
+    found: list[do.Command] = []
+    closed: set[int] = set()
+    everything = False
+    for command in reversed(commands):
+        if isinstance(command, do.CloseJob | do.CancelChild):
+            closed.add(command.visit)
+        elif isinstance(command, do.Withdraw):
+            everything = True
+        elif isinstance(command, do.OpenJob | do.StartChild) and (
+            everything or command.visit in closed or command.scope in dropped
+        ):
+            continue
+        found.append(command)
+    found.reverse()
+    return found

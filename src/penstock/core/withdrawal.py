@@ -76,12 +76,24 @@ def _drop_scope(run: Run, scope_n: int, n: int, state: VisitState) -> None:
     inner = run.peek(n)
     count_incidents(run, scope_n, -inner.incidents)
     count_retrying(run, scope_n, -inner.retrying)
+    ended = state if state is VisitState.SUPERSEDED else VisitState.CANCELLED
     below = [m for m in run.changed if any(scope.n == n for scope in run.chain(m))]
+    for m in below:
+        if run.is_born(run.changed[m]):
+            _end_all(run, run.changed[m], ended)
     for m in [*below, n]:
         run.forget(m)
     run.queue = deque(entry for entry in run.queue if entry[0] not in run.dropped)
-    ended = state if state is VisitState.SUPERSEDED else VisitState.CANCELLED
     run.commands.append(do.DropScope(n, ended))
+
+
+def _end_all(run: Run, scope: Scope, state: VisitState) -> None:
+    """End the visits of a scope the store has no row of, so that it could not find them by it."""
+    for n, active in scope.active.items():
+        disarm_boundaries(run, scope, n, active)
+        if not isinstance(run.node(active.node), ScopeNode):
+            withdraw_work(run, scope.n, n)
+        run.record(n, state=state, ended_at=run.at)
 
 
 def empty_scope(run: Run, scope_n: int, keep: int) -> None:

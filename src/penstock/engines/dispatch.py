@@ -2,14 +2,18 @@
 
 Offers are made inside units, on the writer's thread; deliveries after their commit; waiting is done by asyncio. One lock guards
 what the two sides share, and one call wakes a loop for all the deliveries of a commit.
+
+An offer reserves a place for a job that is not yet on disk. A unit that raises and a group that fails say nothing about it; but
+the writer runs one group after the other, so a place that is still reserved when another group makes an offer is free again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import secrets
 import threading
-from collections import deque
+from collections import Counter, OrderedDict
 from typing import Any
 
 import msgspec
@@ -71,7 +75,7 @@ def place_of(token: str) -> tuple[int, int] | None:
 class Waiter:
     """One poll. Used by one task; `most` jobs at the most."""
 
-    __slots__ = ("closed", "future", "lease_ms", "loop", "most", "queues", "reserved", "taken", "worker")
+    __slots__ = ("closed", "ending", "future", "lease_ms", "loop", "most", "queues", "reserved", "taken", "worker")
 
     def __init__(self, queues: list[str], most: int, lease_ms: int, worker: str) -> None:
         self.queues = queues
@@ -79,10 +83,18 @@ class Waiter:
         self.lease_ms = lease_ms
         self.worker = worker
         self.reserved = 0
+        """Places for jobs that are not on disk yet."""
         self.taken: list[Taken] = []
+        self.ending = False
+        """Nothing more is offered to it."""
         self.closed = False
+        """Nothing more is delivered to it."""
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] = self.loop.create_future()
+
+    @property
+    def room(self) -> int:
+        return self.most - self.reserved - len(self.taken)
 
 
 class Dispatcher:
@@ -90,97 +102,162 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._waiting: dict[str, deque[Waiter]] = {}
-        self._empty: set[str] = set()
-        self._woken: list[Waiter] = []
+        self._waiting: dict[str, OrderedDict[Waiter, None]] = {}
+        self._woken: dict[asyncio.AbstractEventLoop, list[Waiter]] = {}
+        self._group: object = None
+        self._reserved: Counter[Waiter] = Counter()
+        """Places reserved by the units of the group that runs."""
+        self._empty: dict[str, int] = {}
+        """Queues in which nobody left a job, as far as this node knows."""
+        self._calls: dict[str, int] = {}
+        """The last time a queue was said to have jobs, counted in such calls."""
+        self._count = itertools.count(1)
 
-    # -- on the writer's thread --------------------------------------------------------------------------------
+    # -- which queues are empty ------------------------------------------------------------------------------------
 
     def maybe_ready(self, queue: str) -> bool:
         """False when this node knows that nobody left a job in the queue."""
         return queue not in self._empty
 
-    def mark(self, queue: str, *, ready: bool) -> None:
-        if ready:
-            self._empty.discard(queue)
-        else:
-            self._empty.add(queue)
+    def called(self, queue: str) -> int:
+        """To be asked for before one looks into a queue, for `found_empty`."""
+        return self._calls.get(queue, 0)
+
+    def mark_ready(self, queue: str) -> None:
+        """Somebody left a job in the queue, here or on another node."""
+        with self._lock:
+            self._calls[queue] = next(self._count)
+            self._empty.pop(queue, None)
+
+    def found_empty(self, queue: str, called: int) -> None:
+        """After the commit of a unit that found nothing more; not if there was a call since it looked."""
+        with self._lock:
+            if self._calls.get(queue, 0) == called:
+                self._empty[queue] = called
+
+    # -- polls that wait -------------------------------------------------------------------------------------------
 
     def register(self, waiter: Waiter, *, first: bool = False) -> None:
         with self._lock:
-            for queue in waiter.queues:
-                waiting = self._waiting.setdefault(queue, deque())
-                waiting.appendleft(waiter) if first else waiting.append(waiter)
+            if not waiter.ending:
+                self._register(waiter, first=first)
 
-    def offer(self, queue: str) -> Waiter | None:
+    def _register(self, waiter: Waiter, *, first: bool) -> None:
+        for queue in waiter.queues:
+            waiting = self._waiting.setdefault(queue, OrderedDict())
+            waiting[waiter] = None
+            waiting.move_to_end(waiter, last=not first)
+
+    def unregister(self, waiter: Waiter) -> None:
+        with self._lock:
+            self._unregister(waiter)
+
+    def _unregister(self, waiter: Waiter) -> None:
+        for queue in waiter.queues:
+            waiting = self._waiting.get(queue)
+            if waiting is not None:
+                waiting.pop(waiter, None)
+                if not waiting:
+                    del self._waiting[queue]
+
+    def waiting(self, queue: str) -> int:
+        """How many polls wait on a queue, those among them whose places are all reserved."""
+        with self._lock:
+            return len(
+                self._waiting.get(queue, {}).keys() | {waiter for waiter in self._held() if queue in waiter.queues}
+            )
+
+    def queues(self) -> list[str]:
+        """Queues somebody waits on."""
+        with self._lock:
+            return [*{*self._waiting, *(queue for waiter in self._held() for queue in waiter.queues)}]
+
+    def _held(self) -> list[Waiter]:
+        return [waiter for waiter, places in self._reserved.items() if places > 0 and not waiter.ending]
+
+    # -- offers, on the writer's thread ----------------------------------------------------------------------------
+
+    def settle(self, group: object) -> None:
+        """Another group runs: what the one before reserved and did not deliver is free. `group` tells groups apart."""
+        if self._group is not group:
+            with self._lock:
+                self._group = group
+                lost, self._reserved = self._reserved, Counter()
+                for waiter, places in lost.items():
+                    self._release(waiter, places)
+
+    def offer(self, queue: str, group: object) -> Waiter | None:
         """A waiter with room for one more job of the queue; its place is reserved."""
-        waiting = self._waiting.get(queue)
-        if not waiting:
+        self.settle(group)
+        if queue not in self._waiting:
             return None
         with self._lock:
-            while waiting:
-                waiter = waiting[0]
-                if waiter.closed or waiter.reserved >= waiter.most:
-                    waiting.popleft()
-                    continue
-                waiter.reserved += 1
-                return waiter
-        return None
+            waiting = self._waiting.get(queue)
+            if not waiting:
+                return None
+            waiter = next(iter(waiting))
+            waiter.reserved += 1
+            self._reserved[waiter] += 1
+            if waiter.room <= 0:
+                self._unregister(waiter)
+            return waiter
 
-    def deliver(self, waiter: Waiter, taken: Taken) -> bool:
-        """After the commit. False when the waiter has gone: the job is to be given back."""
+    def take_back(self, waiter: Waiter) -> None:
+        """There is no job for a place that was reserved."""
         with self._lock:
+            self._reserved[waiter] -= 1
+            self._release(waiter, 1)
+
+    def _release(self, waiter: Waiter, places: int) -> None:
+        waiter.reserved -= places
+        if places and not waiter.ending and waiter.room > 0:
+            self._register(waiter, first=True)
+
+    # -- deliveries, after the commit ------------------------------------------------------------------------------
+
+    def deliver(self, waiter: Waiter, taken: Taken, *, reserved: bool) -> bool:
+        """False when the waiter has gone: the job is to be given back."""
+        with self._lock:
+            if reserved:
+                self._reserved[waiter] -= 1
+                waiter.reserved -= 1
             if waiter.closed:
                 return False
             waiter.taken.append(taken)
-            first = not self._woken
-            self._woken.append(waiter)
+            woken = self._woken.setdefault(waiter.loop, [])
+            woken.append(waiter)
+            first = len(woken) == 1
         if first:
             try:
-                waiter.loop.call_soon_threadsafe(self._wake)
+                waiter.loop.call_soon_threadsafe(self._wake, waiter.loop)
             except RuntimeError:  # the loop is closed: the server is going down, the lease will run out
-                self._woken.clear()
+                with self._lock:
+                    self._woken.pop(waiter.loop, None)
         return True
 
-    def take_back(self, waiter: Waiter) -> None:
-        """A reservation whose unit did not commit."""
-        with self._lock:
-            waiter.reserved = max(0, waiter.reserved - 1)
+    # -- on the loop -----------------------------------------------------------------------------------------------
 
-    # -- on the loop -------------------------------------------------------------------------------------------
-
-    def _wake(self) -> None:
+    def _wake(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            woken, self._woken = self._woken, []
+            woken = self._woken.pop(loop, [])
         for waiter in woken:
             if not waiter.future.done():
                 waiter.future.set_result(None)
 
+    def end(self, waiter: Waiter) -> bool:
+        """Offer nothing more to a poll. True when nothing is on its way to it either."""
+        with self._lock:
+            waiter.ending = True
+            self._unregister(waiter)
+            return waiter.reserved <= 0
+
     def close(self, waiter: Waiter) -> list[Taken]:
         """The poll ends: what it has got. Deliveries after this are refused."""
         with self._lock:
-            waiter.closed = True
-            for queue in waiter.queues:
-                waiting = self._waiting.get(queue)
-                if waiting is not None:
-                    try:
-                        waiting.remove(waiter)
-                    except ValueError:
-                        pass
-                    if not waiting:
-                        del self._waiting[queue]
+            waiter.ending = waiter.closed = True
+            self._unregister(waiter)
             return waiter.taken
 
     def abandon(self, waiter: Waiter) -> list[Taken]:
         """The poll is over in any way. Answers what it was given and nobody took: the caller left in the midst."""
-        if waiter.closed:
-            return []
-        return self.close(waiter)
-
-    def waiting(self, queue: str) -> int:
-        """How many polls wait on a queue."""
-        return len(self._waiting.get(queue, ()))
-
-    def queues(self) -> list[str]:
-        """Queues somebody waits on."""
-        return list(self._waiting)
+        return [] if waiter.closed else self.close(waiter)

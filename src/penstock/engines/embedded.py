@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 MOST_DEEP = 50
 """Calls within calls: a definition that calls itself without end stops here, with an incident."""
 
+MOST_SERVED = 64
+"""Jobs handed out in one unit to polls that wait."""
+
 
 class Signals:
     """What the engine tells its loops after a commit. `Loops` sets the functions; a test may leave them."""
@@ -35,6 +38,8 @@ class Signals:
     def __init__(self) -> None:
         self.timer: Callable[[int], None] = _unheard
         self.match: Callable[[int, str, str], None] = _unheard
+        self.serve: Callable[[str], None] = _unheard
+        """Jobs of a queue were passed over: look again in a moment."""
         self.give_back: Callable[[int, int, str], None] = _unheard
 
 
@@ -61,6 +66,9 @@ class EmbeddedEngine:
         Raises: NotFound, WrongState, Invalid (a node or visit that is not there).
         """
         held = processes.load(tx, pid)
+        if held is not None and not held.process.seq:
+            self.apply_inbox(tx, pid)  # a called process whose start still waits there
+            held = processes.load(tx, pid)
         if held is None:
             raise NotFound("process", pid)
         answer = self.apply(held, event)
@@ -97,7 +105,7 @@ class EmbeddedEngine:
         grants: list[tuple[do.OpenJob, Waiter, Grant]] = []
 
         def offer(command: do.OpenJob) -> jobs.Lease | None:
-            waiter = self.dispatcher.offer(jobs.queue_of(held.tid, command.topic))
+            waiter = self.dispatcher.offer(jobs.queue_of(held.tid, command.topic), tx.locked)
             if waiter is None:
                 return None
             grant = new_grant(held.pid, command.visit, tx.now + waiter.lease_ms, waiter.worker)
@@ -107,16 +115,16 @@ class EmbeddedEngine:
         moved, effects = processes.commit_step(held, event, step, offer)
         for command, waiter, grant in grants:
             taken = self.taken(moved, command, grant, tx.now)
-            tx.after_commit(self._delivery(waiter, taken))
+            self._deliver_later(tx, waiter, taken)
         self._after(moved, effects)
         return moved
 
-    def _delivery(self, waiter: Waiter, taken: Taken) -> Callable[[], None]:
+    def _deliver_later(self, tx: Tx, waiter: Waiter, taken: Taken, *, reserved: bool = True) -> None:
         def deliver() -> None:
-            if not self.dispatcher.deliver(waiter, taken):
+            if not self.dispatcher.deliver(waiter, taken, reserved=reserved):
                 self.signals.give_back(taken.pid, taken.visit, taken.lease)
 
-        return deliver
+        tx.after_commit(deliver)
 
     def taken(self, held: Held, command: do.OpenJob, grant: Grant, now: int) -> Taken:
         return Taken(
@@ -146,8 +154,8 @@ class EmbeddedEngine:
                 self._cancel_child(held, child)
         if effects.ended is not None and held.parent is not None:
             self._tell_parent(held, effects.ended)
-        if effects.data_changed and held.version.search:
-            search.index(held)
+        if effects.old_data:
+            search.update(held, effects.old_data)
         for published in effects.published:
             outbox.publish(tx, held.tid, held.pid, published.kind, {"process": held.process_id, **published.data})
         for queue in sorted(effects.ready):
@@ -158,7 +166,7 @@ class EmbeddedEngine:
             due_at = effects.due_at
             tx.after_commit(lambda: signals.timer(due_at))
         for name, key in effects.subscribed:
-            tx.after_commit(lambda name=name, key=key: signals.match(held.tid, name, key))  # type: ignore[misc]
+            self.match_later(tx, held.tid, name, key)
 
     def ready(self, tx: Tx, queue: str) -> None:
         """A job was left for whoever polls the queue next, here or on another node."""
@@ -219,10 +227,11 @@ class EmbeddedEngine:
         """Apply what waits in the inbox of a process, in order. True when there is more."""
         entries = inbox.pending(tx, pid, most)
         for entry in entries:
+            # first, for an event that ends the process takes back what lies in its inbox, and this one it has got
+            inbox.done(tx, entry.iid)
             held = processes.load(tx, pid)
             if held is not None:
                 self._apply_entry(held, entry.event)
-            inbox.done(tx, entry.iid)
         return len(entries) == most
 
     def _apply_entry(self, held: Held, event: ev.AnyEvent) -> None:
@@ -235,7 +244,9 @@ class EmbeddedEngine:
             held = processes.load(held.tx, held.pid) or held
         answer = self.apply(held, event)
         if isinstance(answer, decider.Rejected) and isinstance(event, ev.MessageArrived) and not event.signal:
-            messages.give_back(held.tx, held.tid, event.name, event.message_id)
+            key = messages.give_back(held.tx, held.tid, event.name, event.message_id)
+            if key is not None:
+                self.match_later(held.tx, held.tid, event.name, key)
 
     def fire_timer(self, tx: Tx, pid: int, n: int, purpose: str) -> None:
         """A timer is due: its row goes, its event is applied."""
@@ -256,34 +267,37 @@ class EmbeddedEngine:
         row = jobs.get(tx, pid, n)
         if row is None or row.leased_until is None or row.leased_until > tx.now:
             return
-        held = processes.load(tx, pid)
-        if held is None:
-            jobs.close(tx, pid, n)
-            return
-        if held.process.status is Status.TERMINATING:
-            self.apply(held, ev.JobReturned(at=tx.now, scope=row.scope, visit=n, attempt=row.attempt))
-            return
         failure: ev.Failure | None = None
         if row.state == "AWAITING":
             failure = ev.Failure("Timeout", "the endpoint answered 202 and then nothing in time")
         elif row.deliveries >= jobs.MOST_DELIVERIES:
             message = f"{row.deliveries} workers took the job and none answered"
             failure = ev.Failure("LeaseExpired", message, permanent=True)
-        if failure is not None:
-            self.apply(held, ev.JobFailed(at=tx.now, scope=row.scope, visit=n, attempt=row.attempt, failure=failure))
-            return
-        suspended = held.process.status is Status.SUSPENDED
-        jobs.give_back(tx, row, held=suspended)
-        if not suspended:
-            self.ready(tx, row.queue)
+        self._offer_again(tx, row, failure)
 
     def return_job(self, tx: Tx, pid: int, n: int, lease: str) -> None:
         """A lease nobody took delivery of."""
         row = jobs.get(tx, pid, n)
         if row is not None and row.lease == lease:
-            held = processes.load(tx, pid)
-            jobs.give_back(tx, row, held=held is not None and held.process.status is Status.SUSPENDED)
-            self.ready(tx, row.queue)
+            self._offer_again(tx, row, None, delivered=False)
+
+    def _offer_again(self, tx: Tx, row: jobs.Row, failure: ev.Failure | None, *, delivered: bool = True) -> None:
+        """Nobody has the job in hand any more."""
+        held = processes.load(tx, row.pid)
+        status = None if held is None else held.process.status
+        of: dict[str, Any] = {"at": tx.now, "scope": row.scope, "visit": row.n, "attempt": row.attempt}
+        if held is None or status in ENDED:
+            jobs.close(tx, row.pid, row.n)
+        elif status is Status.TERMINATING or failure is not None:
+            event = ev.JobFailed(failure=failure, **of) if failure and status is not Status.TERMINATING else None
+            answer = self.apply(held, event or ev.JobReturned(**of))
+            if isinstance(answer, decider.Rejected):
+                log.error("process %s: nobody waits for the job of visit %s: %s", row.pid, row.n, answer.message)
+                jobs.close(tx, row.pid, row.n)
+        else:
+            jobs.give_back(tx, row, held=status is Status.SUSPENDED, delivered=delivered)
+            if status is not Status.SUSPENDED:
+                self.ready(tx, row.queue)
 
     def match(self, tx: Tx, tid: int, name: str, key: str) -> bool:
         """Pair one message with one waiter. True when there may be another pair."""
@@ -304,30 +318,38 @@ class EmbeddedEngine:
     ) -> list[Taken]:
         """Take jobs of these queues; where there are none, wait up to `wait` seconds for the first to be born."""
         waiter = Waiter(queues, most, lease_ms, worker)
-
-        def unit(tx: Tx) -> list[Taken]:
-            found = self.claim(tx, queues, most, lease_ms, worker)
-            if not found and wait > 0:
-                self.dispatcher.register(waiter)
-            return found
-
         try:
-            found = await store.submit_async(unit)
-            if found or wait <= 0:
-                return found
-            await asyncio.wait((waiter.future,), timeout=wait)
-            return await self._settled(waiter)
+            await self._take(store, waiter, register=wait > 0)
+            if wait > 0 and not waiter.taken:
+                await asyncio.wait((waiter.future,), timeout=wait)
+            return await self._settled(store, waiter)
         finally:
-            for taken in self.dispatcher.abandon(waiter):
-                self.signals.give_back(taken.pid, taken.visit, taken.lease)
+            self._give_back(waiter)
 
-    async def _settled(self, waiter: Waiter) -> list[Taken]:
-        """Close a poll once what is reserved for it has been committed."""
-        for _ in range(100):
-            if waiter.reserved <= len(waiter.taken):
-                break
-            await asyncio.sleep(0.002)
+    async def _take(self, store: Store, waiter: Waiter, *, register: bool) -> None:
+        """Have what lies ready delivered; where nothing does, register the poll in the same unit."""
+
+        def unit(tx: Tx) -> None:
+            self.dispatcher.unregister(waiter)  # the unit may run again
+            found = self.claim(tx, waiter.queues, waiter.room, waiter.lease_ms, waiter.worker)
+            for taken in found:
+                self._deliver_later(tx, waiter, taken, reserved=False)
+            if register and not found:
+                self.dispatcher.register(waiter)
+
+        await store.submit_async(unit)
+
+    async def _settled(self, store: Store, waiter: Waiter) -> list[Taken]:
+        """Close a poll once what is reserved for it has been committed, or has come to nothing."""
+        if not self.dispatcher.end(waiter):
+            # no group that was at work then is at work when this is answered
+            await store.submit_async(lambda tx: self.dispatcher.settle(tx.locked))
         return self.dispatcher.close(waiter)
+
+    def _give_back(self, waiter: Waiter) -> None:
+        """Whatever became of a poll: nothing that was given to it is left."""
+        for taken in self.dispatcher.abandon(waiter):
+            self.signals.give_back(taken.pid, taken.visit, taken.lease)
 
     def place_of(self, token: str) -> tuple[int, int] | None:
         """(pid, visit) a job's token speaks of; whether it is good, the job's row knows."""
@@ -341,12 +363,14 @@ class EmbeddedEngine:
 
     async def collect(self, store: Store, reserved: Waiter) -> list[Taken]:
         """What a reservation has got, filled up with what lies ready."""
-        taken = list(await self._settled(reserved))
-        room = reserved.most - len(taken)
-        if room > 0 and any(self.dispatcher.maybe_ready(queue) for queue in reserved.queues):
-            w = reserved
-            taken += await store.submit_async(lambda tx: self.claim(tx, w.queues, room, w.lease_ms, w.worker))
-        return taken
+        try:
+            if not self.dispatcher.end(reserved):
+                await store.submit_async(lambda tx: self.dispatcher.settle(tx.locked))
+            if reserved.room > 0 and any(self.dispatcher.maybe_ready(queue) for queue in reserved.queues):
+                await self._take(store, reserved, register=False)
+            return self.dispatcher.close(reserved)
+        finally:
+            self._give_back(reserved)
 
     def claim(self, tx: Tx, queues: list[str], most: int, lease_ms: int, worker: str) -> list[Taken]:
         """Lease what lies ready in these queues, oldest first within each."""
@@ -357,14 +381,20 @@ class EmbeddedEngine:
                 break
             if not self.dispatcher.maybe_ready(queue):
                 continue
-            rows = jobs.ready(tx, queue, room)
-            if len(rows) < room:
-                self.dispatcher.mark(queue, ready=False)
-            for row in rows:
-                taken = self._claim_row(tx, row, lease_ms, worker)
-                if taken is not None:
-                    found.append(taken)
+            rows = self._ready(tx, queue, room)
+            found += [taken for row in rows if (taken := self._claim_row(tx, row, lease_ms, worker)) is not None]
         return found
+
+    def _ready(self, tx: Tx, queue: str, most: int) -> list[jobs.Row]:
+        """What lies ready; remembers whether there was more."""
+        called = self.dispatcher.called(queue)
+        rows = jobs.ready(tx, queue, most)
+        if len(rows) < most:
+            if len(rows) < jobs.left(tx, queue, most):
+                tx.after_commit(lambda: self.signals.serve(queue))
+            else:
+                tx.after_commit(lambda: self.dispatcher.found_empty(queue, called))
+        return rows
 
     def _claim_row(self, tx: Tx, row: jobs.Row, lease_ms: int, worker: str) -> Taken | None:
         held = processes.load(tx, row.pid)
@@ -380,12 +410,20 @@ class EmbeddedEngine:
 
     def serve(self, tx: Tx, queue: str) -> None:
         """Give what lies ready in a queue to the polls that wait for it."""
-        while True:
-            waiter = self.dispatcher.offer(queue)
+        waiters: list[Waiter] = []
+        while len(waiters) < MOST_SERVED:
+            waiter = self.dispatcher.offer(queue, tx.locked)
             if waiter is None:
-                return
-            found = self.claim(tx, [queue], 1, waiter.lease_ms, waiter.worker)
-            if not found:
+                break
+            waiters.append(waiter)
+        rows = self._ready(tx, queue, len(waiters)) if waiters else []
+        for waiter in waiters[len(rows) :]:
+            self.dispatcher.take_back(waiter)
+        for waiter, row in zip(waiters, rows, strict=False):
+            taken = self._claim_row(tx, row, waiter.lease_ms, waiter.worker)
+            if taken is None:
                 self.dispatcher.take_back(waiter)
-                return
-            tx.after_commit(self._delivery(waiter, found[0]))
+            else:
+                self._deliver_later(tx, waiter, taken)
+        if len(rows) == MOST_SERVED:
+            tx.after_commit(lambda: self.signals.serve(queue))

@@ -14,6 +14,7 @@ from typing import Any
 
 from penstock import outbound
 from penstock.core import events as ev
+from penstock.core.reading import check_plain
 from penstock.core.run import HTTP_TOPIC
 from penstock.engines.dispatch import Taken
 from penstock.engines.embedded import EmbeddedEngine
@@ -176,9 +177,16 @@ def outcome(response: outbound.Response) -> Output | ev.Failure | tuple[ev.Failu
         if len(response.content) > LARGEST_OUTPUT:
             return ev.Failure("TooLarge", f"the answer is larger than {LARGEST_OUTPUT} bytes", permanent=True)
         try:
-            return Output(json.loads(response.content, parse_constant=_no_constant))
+            value = json.loads(response.content, parse_constant=_no_constant)
         except (ValueError, RecursionError):
             return ev.Failure("BadAnswer", f"HTTP {status} with a body that is not JSON", permanent=True)
+        problems = check_plain(value)
+        if problems:  # no database could keep it
+            at = f"at {problems[0].pointer}: " if problems[0].pointer else ""
+            return ev.Failure(
+                "BadAnswer", f"HTTP {status} with a body that cannot be kept: {at}{problems[0].message}", permanent=True
+            )
+        return Output(value)
     failure = ev.Failure(f"HTTP{status}", f"the endpoint answered {status}", permanent=True)
     if status in RETRIED or status >= 500:
         failure = ev.Failure(failure.type, failure.message)

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
@@ -32,6 +32,20 @@ SWEEP = 5.0
 MOST = 200
 """Timers, leases or processes taken up in one look."""
 
+BATCH = 16
+"""Events of one inbox applied in one unit."""
+
+NAMES = 1_000
+"""Kept messages looked after in one sweep, by name and key."""
+
+LATER = 60_000
+"""Milliseconds until something that failed by a bug is tried again."""
+
+SOON = 0.02
+"""Seconds until a queue is looked into again whose jobs another node held."""
+
+NEVER = 2**62
+
 
 class Loops:
     """The engine's own work on one node. `run` until cancelled."""
@@ -40,49 +54,75 @@ class Loops:
         self._store = store
         self._engine = engine
         self._next_due: int | None = None
+        """When the next timer is due by the database's clock; None: look."""
+        self._started = NEVER
+        """The earliest timer started since the last look began."""
+        self._skew = 0.0
+        """Milliseconds the database's clock is ahead of ours."""
         self._soon = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waking: set[int] = set()
+        self._serving: set[str] = set()
         self._lock = threading.Lock()
+        self._names: tuple[int, str, str] = (0, "", "")
+        """Up to where kept messages have been looked after."""
         signals = engine.signals
         signals.timer = self._timer_started
         signals.match = self.match
+        signals.serve = self._serve_soon
         signals.give_back = self._give_back
         store.listen(self.heard)
 
     async def run(self) -> None:
         """Work until cancelled."""
         self._loop = asyncio.get_running_loop()
-        swept = 0.0
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._forever(self._fire_due, self._until_due))
+            tasks.create_task(self._forever(self._expire_leases, partial(asyncio.sleep, TICK)))
+            tasks.create_task(self._forever(self._sweep, partial(asyncio.sleep, SWEEP)))
+            if self._store.dialect != "sqlite":
+                tasks.create_task(self._forever(self._number, partial(asyncio.sleep, TICK)))
+
+    async def _forever(self, work: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                if time.monotonic() - swept >= SWEEP:
-                    await self._sweep()
-                    swept = time.monotonic()
-                await self._fire_due()
-                await self._expire_leases()
+                await work()
             except Unavailable as error:
                 log.warning("the engine waits for the database: %s", error.message)
-            except PenstockError:
+                await asyncio.sleep(TICK)
+            except Exception:
                 log.exception("the engine's loop met an error and goes on")
-            self._soon.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._soon.wait(), self._pause())
-
-    def _pause(self) -> float:
-        if self._next_due is None:
-            return TICK
-        return min(TICK, max(0.0, self._next_due / 1000 - time.time()))
+                await asyncio.sleep(TICK)
+            await pause()
 
     async def _unit(self, unit: Callable[[Tx], Any], keys: tuple[int, ...] = (), *, low: bool = False) -> Any:
         return await self._store.submit_async(unit, keys, low=low)
 
-    # -- timers and leases -------------------------------------------------------------------------------------
+    async def _all(self, units: list[tuple[int, Callable[[Tx], None]]], later: Callable[[int, Tx], None]) -> bool:
+        """Run units, each with the process it is for. True when all went well.
+
+        One that fails by a bug is put off by its place and `later`; one that the database had no time for comes again.
+        """
+        waiting = [asyncio.ensure_future(self._unit(unit, (pid,))) for pid, unit in units]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        for place, error in enumerate(results):
+            if error is None or isinstance(error, Unavailable):
+                continue
+            log.error("process %s: what is due cannot be done", units[place][0], exc_info=error)
+            with contextlib.suppress(PenstockError):
+                await self._unit(partial(later, place), (units[place][0],))
+        return not any(results)
+
+    # -- timers and leases ---------------------------------------------------------------------------------------------
 
     def _timer_started(self, due_at: int) -> None:
         """On the writer's thread."""
-        if self._next_due is None or due_at < self._next_due:
-            self._next_due = due_at
+        with self._lock:
+            self._started = min(self._started, due_at)
+            earlier = self._next_due is not None and due_at < self._next_due
+            if earlier:
+                self._next_due = due_at
+        if earlier:
             self._poke()
 
     def _poke(self) -> None:
@@ -90,20 +130,49 @@ class Loops:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
                 self._loop.call_soon_threadsafe(self._soon.set)
 
+    def _left(self) -> float:
+        """Seconds until the next timer is due."""
+        due = self._next_due
+        return 0.0 if due is None else (due - self._skew) / 1000 - time.time()
+
+    async def _until_due(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(
+                self._soon.wait(), TICK if self._next_due is None else min(TICK, max(0.0, self._left()))
+            )
+        self._soon.clear()
+
     async def _fire_due(self) -> None:
-        if self._next_due is not None and self._next_due / 1000 > time.time() + 0.001:
+        if self._left() > 0:
             return
-        due, next_due = await self._unit(lambda tx: (timers.due(tx, MOST), timers.next_due(tx)))
-        self._next_due = next_due
-        for row in due:
-            self._submit(partial(self._fire, row), row.pid, "a timer")
-        if due:
-            # what was due is being fired; look again for what comes after it
-            self._next_due = None if len(due) == MOST else await self._unit(_after_now)
+        while True:
+            with self._lock:
+                self._started = NEVER
+            before = time.time() * 1000
+            now, due, next_due = await self._unit(_look)
+            # between the two bounds; none when both clocks agree within the time the look took
+            self._skew = min(max(0.0, now - time.time() * 1000), now - before)
+            well = await self._all(
+                [(row.pid, partial(self._fire, row)) for row in due],
+                lambda place, tx: timers.postpone(tx, due[place], tx.now + LATER),
+            )
+            if well and len(due) < MOST:
+                with self._lock:
+                    self._next_due = min(next_due, self._started)
+                return
+            if not well:
+                self._next_due = None
+                return
 
     async def _expire_leases(self) -> None:
-        for pid, n in await self._unit(lambda tx: jobs.expired(tx, MOST), low=True):
-            self._submit(partial(self._expire, pid, n), pid, "a lease")
+        while True:
+            expired = await self._unit(lambda tx: jobs.expired(tx, MOST), low=True)
+            well = await self._all(
+                [(pid, partial(self._expire, pid, n)) for pid, n in expired],
+                lambda place, tx: jobs.postpone(tx, *expired[place], tx.now + LATER),
+            )
+            if not well or len(expired) < MOST:
+                return
 
     def _fire(self, row: timers.Row, tx: Tx) -> None:
         self._engine.fire_timer(tx, row.pid, row.n, row.purpose)
@@ -119,9 +188,23 @@ class Loops:
         if self._engine.dispatcher.waiting(queue):
             self._submit(lambda tx: self._engine.serve(tx, queue), None, "a poll")
 
-    # -- inbox and messages ------------------------------------------------------------------------------------
+    def _serve_soon(self, queue: str) -> None:
+        """On the writer's thread."""
+        with self._lock:
+            known = queue in self._serving
+            self._serving.add(queue)
+        if not known and self._loop is not None:
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._loop.call_later, SOON, self._serve_now, queue)
 
-    def wake(self, pid: int) -> None:
+    def _serve_now(self, queue: str) -> None:
+        with self._lock:
+            self._serving.discard(queue)
+        self.serve(queue)
+
+    # -- inbox and messages --------------------------------------------------------------------------------------------
+
+    def wake(self, pid: int, most: int = BATCH) -> None:
         """Apply what waits in the inbox of a process."""
         with self._lock:
             if pid in self._waking:
@@ -131,18 +214,22 @@ class Loops:
         def unit(tx: Tx) -> bool:
             with self._lock:
                 self._waking.discard(pid)
-            return self._engine.apply_inbox(tx, pid)
+            return self._engine.apply_inbox(tx, pid, most)
 
         def done(future: Future[bool]) -> None:
             with self._lock:
                 self._waking.discard(pid)
-            if future.exception() is None and future.result():
-                self.wake(pid)
-            elif isinstance(future.exception(), Unavailable):
+            error = future.exception()
+            if error is None:
+                if future.result():
+                    self.wake(pid, most)
+            elif isinstance(error, Unavailable):
                 return  # the sweep comes again
-            elif future.exception() is not None:
-                log.error("process %s: its inbox cannot be applied", pid, exc_info=future.exception())
-                self._submit(lambda tx: inbox.set_aside(tx, pid), pid, "a poisonous event")
+            elif most > 1:
+                self.wake(pid, 1)  # to find which of them it is
+            else:
+                log.error("process %s: an event in its inbox cannot be applied and is set aside", pid, exc_info=error)
+                self._submit(lambda tx: inbox.set_aside(tx, pid), pid, "a poisonous event", lambda _: self.wake(pid))
 
         self._submit(unit, pid, "the inbox", done)
 
@@ -156,13 +243,28 @@ class Loops:
         self._submit(lambda tx: self._engine.match(tx, tid, name, key), None, "a message", done)
 
     async def _sweep(self) -> None:
-        for pid in await self._unit(lambda tx: inbox.pids(tx, MOST), low=True):
-            self.wake(pid)
-        for tid, name, key in await self._unit(lambda tx: messages.pairs(tx, MOST), low=True):
+        after, full = 0, True
+        while full:
+            pids = await self._unit(lambda tx, after=after: inbox.pids(tx, after, MOST), low=True)
+            for pid in pids:
+                self.wake(pid)
+            full = len(pids) == MOST
+            after = pids[-1] if pids else 0
+        for tid, name, key in await self._unit(self._kept_names, low=True):
             self.match(tid, name, key)
-        await self._unit(lambda tx: feed.number(tx, 1000), low=True)
         if self._store.dialect != "sqlite":
             self._look_again()
+
+    def _kept_names(self, tx: Tx) -> list[tuple[int, str, str]]:
+        """Names of messages that are kept though somebody waits; a part of all at a time."""
+        names = messages.kept_names(tx, self._names, NAMES)
+        after = names[-1] if len(names) == NAMES else (0, "", "")
+        tx.after_commit(lambda: setattr(self, "_names", after))
+        return [each for each in names if messages.waits(tx, *each)]
+
+    async def _number(self) -> None:
+        while await self._unit(lambda tx: feed.number(tx, NAMES), low=True) == NAMES:
+            pass
 
     def heard(self, payloads: list[str]) -> None:
         """This node or another left work: `inbox:PID`, `queue:NAME`, or `*` for whatever there may be."""
@@ -171,19 +273,19 @@ class Loops:
             if kind == "inbox":
                 self.wake(int(rest))
             elif kind == "queue":
-                self._engine.dispatcher.mark(rest, ready=True)
+                self._engine.dispatcher.mark_ready(rest)
                 self.serve(rest)
             elif kind == "*":
                 self._look_again()
 
     def _look_again(self) -> None:
         for queue in self._engine.dispatcher.queues():
-            self._engine.dispatcher.mark(queue, ready=True)
+            self._engine.dispatcher.mark_ready(queue)
             self.serve(queue)
         self._next_due = None
         self._poke()
 
-    # -- submitting --------------------------------------------------------------------------------------------
+    # -- submitting ----------------------------------------------------------------------------------------------------
 
     def _submit(
         self,
@@ -207,5 +309,7 @@ class Loops:
         future.add_done_callback(done or report)
 
 
-def _after_now(tx: Tx) -> int | None:
-    return timers.next_due_after(tx, tx.now)
+def _look(tx: Tx) -> tuple[int, list[timers.Row], int]:
+    """The time, what is due, and when the next is."""
+    due = timers.due(tx, MOST)
+    return tx.now, due, timers.next_due_after(tx, tx.now) or NEVER

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 from penstock.errors import PenstockError
@@ -17,6 +18,10 @@ EVERY = 3600.0
 """Seconds between clean-ups."""
 CHUNK = 100
 """Processes removed in one unit."""
+ROWS = 1_000
+"""Other rows removed in one unit."""
+LOOKING = 60.0
+"""Seconds a look for old processes may take."""
 ANSWERS_KEPT = 24 * 3600 * 1000
 """Milliseconds an answer is kept under its idempotency key."""
 
@@ -35,15 +40,19 @@ async def run(store: Store, days: int | None) -> None:
 
 async def clean(store: Store, days: int | None, now: int) -> int:
     """One clean-up; answers how many processes went."""
-    await store.submit_async(lambda tx: people.forget_tokens(tx, now), low=True)
-    await store.submit_async(lambda tx: messages.forget(tx, now), low=True)
-    while await store.submit_async(lambda tx: idempotency.forget(tx, now - ANSWERS_KEPT, 1000), low=True) == 1000:
-        pass
+    for forget, before in (
+        (people.forget_tokens, now),
+        (messages.forget, now),
+        (idempotency.forget, now - ANSWERS_KEPT),
+    ):
+        while await store.submit_async(partial(_forget, forget, before), low=True) == ROWS:
+            pass
     if days is None:
         return 0
     removed, after, before = 0, 0, now - days * 24 * 3600 * 1000
     while True:
-        found = await store.submit_async(partial(_old, before, after), low=True)
+        old = partial(retention.old_processes, before=before, after=after, most=CHUNK)
+        found = await store.async_read(old, limit=LOOKING)
         if not found:
             return removed
         await store.submit_async(partial(_remove, found), found, low=True)
@@ -51,8 +60,8 @@ async def clean(store: Store, days: int | None, now: int) -> int:
         after = found[-1]
 
 
-def _old(before: int, after: int, tx: Tx) -> list[int]:
-    return retention.old_processes(tx, before, after, CHUNK)
+def _forget(forget: Callable[[Tx, int, int], int], before: int, tx: Tx) -> int:
+    return forget(tx, before, ROWS)
 
 
 def _remove(pids: list[int], tx: Tx) -> None:

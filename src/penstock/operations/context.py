@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -19,7 +19,7 @@ import msgspec
 from penstock.core import codec
 from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
-from penstock.errors import NotFound
+from penstock.errors import Conflict, NotFound
 from penstock.identity.model import Actor
 from penstock.store import Store, idempotency, jobs, lookups
 from penstock.store.held import Held
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 MOST_REMEMBERED = 50_000
 MOST_VERSIONS = 500
+PART = "\x1f"
 
 
 class Engine(Protocol):
@@ -112,19 +113,45 @@ class Context:
         """
         if key is None:
             return await self.store.submit_async(unit, pids), False
-        tid = actor.tenant.tid
-        name = f"{actor.principal}/{key}"
-        digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        kept = KeptAnswer(actor, key, request, kind)
 
         def keyed(tx: Tx) -> tuple[T, bool]:
-            kept = idempotency.recall(tx, tid, name, digest)
-            if kept is not None:
-                return msgspec.json.decode(kept.answer, type=kind), True
+            known = kept.recall(tx)
+            if known is not None:
+                return known[0], True
             answer = unit(tx)
-            idempotency.keep(tx, tid, name, digest, 200, codec.encode_json(answer))
+            kept.keep(tx, answer)
             return answer, False
 
         return await self.store.submit_async(keyed, pids)
+
+
+class KeptAnswer(Generic[T]):
+    """The answer to one request under the caller's idempotency key."""
+
+    def __init__(self, actor: Actor, key: str, request: Any, kind: type[T]) -> None:
+        self._tid = actor.tenant.tid
+        self._name = f"{actor.principal}/{key}"
+        self._digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        self._key = key.partition(PART)[0]
+        self._kind = kind
+
+    def recall(self, tx: Tx) -> tuple[T] | None:
+        """What was answered first, None when nothing was. Raises: Conflict when it was for another request."""
+        try:
+            kept = idempotency.recall(tx, self._tid, self._name, self._digest)
+        except Conflict:
+            message = f"the Idempotency-Key {self._key!r} was used for another request before: make a new one"
+            raise Conflict(message) from None
+        return None if kept is None else (msgspec.json.decode(kept.answer, type=self._kind),)
+
+    def keep(self, tx: Tx, answer: T) -> None:
+        idempotency.keep(tx, self._tid, self._name, self._digest, 200, codec.encode_json(answer))
+
+
+def part_of(key: str | None, part: object) -> str | None:
+    """The key for one part of a request that is done in several units; no caller can send it."""
+    return None if key is None else f"{key}{PART}{part}"
 
 
 def new_uuid() -> str:

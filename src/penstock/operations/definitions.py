@@ -35,7 +35,7 @@ def read(content: bytes, kind: str) -> Any:
     return value
 
 
-async def deploy(ctx: Context, actor: Actor, document: Any) -> Deployed:
+async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = None) -> Deployed:
     """Make a new version of a definition; the same document as the latest version's makes none.
 
     Raises: Invalid with every problem, Forbidden.
@@ -62,7 +62,9 @@ async def deploy(ctx: Context, actor: Actor, document: Any) -> Deployed:
         return added, False
 
     try:
-        latest, unchanged = await ctx.store.submit_async(unit)
+        (latest, unchanged), _ = await ctx.once(
+            actor, key, ["deploy", digest], unit, tuple[definitions.Latest, bool]
+        )
     finally:
         ctx.deployed(tid, code)
     row = await _row(ctx, tid, code, latest.number)

@@ -56,7 +56,7 @@ async def get(ctx: Context, actor: Actor, id: str) -> views.Item:
     return _view(row, version.compiled, whole=True)
 
 
-async def claim(ctx: Context, actor: Actor, id: str) -> views.Item:
+async def claim(ctx: Context, actor: Actor, id: str, key: str | None = None) -> views.Item:
     """Make an item one's own; claiming one's own again changes nothing.
 
     Raises: NotFound, Forbidden (no candidate), WrongState (somebody else was quicker, or it is over).
@@ -73,7 +73,7 @@ async def claim(ctx: Context, actor: Actor, id: str) -> views.Item:
         event = ev.ItemClaimed(at=tx.now, actor=actor.principal, scope=now.scope, visit=now.n, owner=actor.principal)
         ctx.engine.accept(tx, row.pid, event)
 
-    await ctx.store.submit_async(unit, (row.pid,))
+    await ctx.once(actor, key, ["item.claim", id], unit, type(None), (row.pid,))
     return await get(ctx, actor, id)
 
 
@@ -83,6 +83,7 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
     Raises: NotFound, Forbidden, WrongState, Invalid against the task's schema.
     """
     row, version = await _item(ctx, actor, id)
+    require(actor, Action.ITEM_READ, _target(row, version.compiled, actor.tenant.tid))
     task = version.compiled.tasks[row.task]
     if task.schema is not None:
         output = coerce(task.schema, {} if output is None else output)
@@ -90,7 +91,6 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
         if problems:
             raise Invalid("the form's data does not fit its schema", problems)
     check_size(output, "/output")
-    require(actor, Action.ITEM_READ, _target(row, version.compiled, actor.tenant.tid))
 
     def unit(tx: Tx) -> bool:
         now = _open_item(tx, row)

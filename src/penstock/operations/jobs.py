@@ -15,13 +15,14 @@ import structlog
 
 from penstock.core import codec
 from penstock.core import events as ev
+from penstock.core.pointers import escape
 from penstock.errors import Invalid, LeaseLost, NotFound, PenstockError, Problem, TooLarge, Unauthenticated
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, require
 from penstock.identity.tokens import hash_secret, same
-from penstock.operations.context import Context
+from penstock.operations.context import Context, part_of
 from penstock.operations.views import Extended, Result
-from penstock.store import jobs, values
+from penstock.store import jobs, processes, values
 from penstock.store.rows import Tx
 
 log = structlog.get_logger("penstock.jobs")
@@ -121,18 +122,25 @@ def _queues(actor: Actor, request: Poll) -> list[str]:
 # -- answering -------------------------------------------------------------------------------------------------------
 
 
-async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer) -> None:
-    """Apply one answer. `actor` None: the job's token is the only credential.
+async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotency_key: str | None = None) -> None:
+    """Apply one answer. `actor` None: the job's token is the only credential, and nothing is repeated.
 
     Raises: LeaseLost, NotFound, Invalid, TooLarge, Conflict (an increment on something else), Unauthenticated.
     """
     pid, n = await _place(ctx, actor, entry)
     unit = _answering(ctx, actor, entry, pid, n)
-    await ctx.store.submit_async(unit, (pid,))
+    if actor is None:
+        await ctx.store.submit_async(unit, (pid,))
+        return
+    await ctx.once(actor, part_of(idempotency_key, entry.id), [type(entry).__name__, entry], unit, type(None), (pid,))
 
 
 async def answer_many(
-    ctx: Context, actor: Actor, entries: list[Completed] | list[Failed] | list[Thrown], then: Poll | None = None
+    ctx: Context,
+    actor: Actor,
+    entries: list[Completed] | list[Failed] | list[Thrown],
+    then: Poll | None = None,
+    idempotency_key: str | None = None,
 ) -> tuple[list[Result], list[Any]]:
     """Apply a batch, and take the next jobs in the same call when asked to."""
     require(actor, Action.JOB_WORK)
@@ -141,7 +149,7 @@ async def answer_many(
         queues = _queues(actor, then)
         reserved = ctx.engine.reserve(queues, then.max, int(then.lease * 1000), then.worker or actor.principal)
     try:
-        results = await _each(entries, lambda entry: answer(ctx, actor, entry))
+        results = await _each(entries, lambda entry: answer(ctx, actor, entry, idempotency_key))
     finally:
         taken = await ctx.engine.collect(ctx.store, reserved) if reserved is not None else []
     return results, taken
@@ -165,7 +173,7 @@ async def _place(ctx: Context, actor: Actor | None, entry: Answer) -> tuple[int,
     if actor is None:
         place = ctx.engine.place_of(entry.token or "")
         if place is None or place[1] != int(number):
-            raise Unauthenticated("the job's token is not valid")
+            raise Unauthenticated("the token is not this job's")
         return place
     try:
         return await ctx.pid(actor.tenant.tid, process_id), int(number)
@@ -177,14 +185,16 @@ def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n:
     if isinstance(entry, Completed):
         check_size(entry.output, "/output")
         for key, value in entry.values.items():
-            check_key(key)
-            check_size(value, f"/values/{key}")
-        for key in entry.increments:
-            check_key(key)
+            check_key(key, f"/values/{escape(key)}")
+            check_size(value, f"/values/{escape(key)}")
+        for at, key in enumerate(entry.increments):
+            check_key(key, f"/increments/{at}")
     elif isinstance(entry, Thrown):
         check_size(entry.data, "/data")
 
     def unit(tx: Tx) -> None:
+        if actor is None:
+            _require_same_process(tx, pid, entry)
         row = held_job(tx, actor, entry, pid, n)
         by = actor.principal if actor is not None else f"job:{entry.id}"
         if isinstance(entry, Completed):
@@ -195,6 +205,13 @@ def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n:
         ctx.engine.answer(tx, row, _event(entry, row, by, tx.now))
 
     return unit
+
+
+def _require_same_process(tx: Tx, pid: int, entry: Answer) -> None:
+    """A token tells its job's process by number; the job's id in the path must be of the same. Raises: Unauthenticated."""
+    held = processes.load(tx, pid)
+    if held is None or held.process_id != entry.id.rpartition(".")[0].lower():
+        raise Unauthenticated("the token is not this job's")
 
 
 def _event(entry: AnyAnswer, row: jobs.Row, by: str, at: int) -> ev.JobCompleted | ev.JobFailed | ev.ErrorThrown:
@@ -271,7 +288,8 @@ async def write_log(ctx: Context, actor: Actor, entries: list[LogLine]) -> list[
     return await _each(entries, one)
 
 
-def check_key(key: str) -> None:
-    """Raises: Invalid."""
+def check_key(key: str, pointer: str = "key") -> None:
+    """The key of a value; `pointer` is its parameter's name, or its place in a body. Raises: Invalid."""
     if not key or len(key) > LONGEST_KEY:
-        raise Invalid(f"a key has 1 to {LONGEST_KEY} characters", [Problem("/key", "length", "key")])
+        message = f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}"
+        raise Invalid(message, [Problem(pointer, message, "key")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from penstock.core import codec
@@ -9,7 +10,7 @@ from penstock.core import events as ev
 from penstock.errors import Invalid, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, require
-from penstock.operations.context import Context, new_uuid
+from penstock.operations.context import Context, KeptAnswer, new_uuid
 from penstock.operations.jobs import check_size
 from penstock.operations.views import Sent
 from penstock.store import messages, processes, starters
@@ -21,7 +22,14 @@ CHUNK = 200
 
 
 async def publish(
-    ctx: Context, actor: Actor, name: str, key: str, payload: Any, message_id: str | None, ttl: float
+    ctx: Context,
+    actor: Actor,
+    name: str,
+    key: str,
+    payload: Any,
+    message_id: str | None,
+    ttl: float,
+    idempotency_key: str | None = None,
 ) -> Sent:
     """Send a message. With an id that was seen before it changes nothing.
 
@@ -33,9 +41,9 @@ async def publish(
     tid, text = actor.tenant.tid, codec.encode_json(payload)
     id = message_id or new_uuid()
 
-    def unit(tx: Tx) -> bool:
+    def unit(tx: Tx) -> Sent:
         if not messages.keep(tx, tid, name, key, id, text, tx.now + int(ttl * 1000)):
-            return True
+            return Sent(id, duplicate=True)
         if not messages.waits(tx, tid, name, key):
             starter = starters.of_message(tx, tid, name)
             if starter is not None:
@@ -44,38 +52,49 @@ async def publish(
                 event = ev.Started(at=tx.now, actor=actor.principal, input=payload, start=node, payload=payload)
                 ctx.engine.start(held, event)
                 messages.consume(tx, tid, name, id)
-                return False
+                return Sent(id, duplicate=False)
         ctx.engine.match_later(tx, tid, name, key)
-        return False
+        return Sent(id, duplicate=False)
 
-    duplicate = await ctx.store.submit_async(unit)
-    return Sent(id, duplicate)
+    request = ["message", name, key, payload, message_id, ttl]
+    sent, _ = await ctx.once(actor, idempotency_key, request, unit, Sent)
+    return sent
 
 
-async def broadcast(ctx: Context, actor: Actor, name: str, payload: Any) -> int:
-    """Send a signal to every process that listens for it. Answers how many subscriptions got it."""
+async def broadcast(ctx: Context, actor: Actor, name: str, payload: Any, idempotency_key: str | None = None) -> int:
+    """Send a signal to every process that listens for it. Answers how many subscriptions got it.
+
+    The answer is kept under its key with the last listeners: a broadcast that a crash cut short goes out again.
+    """
     require(actor, Action.SIGNAL_SEND)
     _check_name(name)
     check_size(payload, "/payload")
     tid, text, id = actor.tenant.tid, codec.encode_json(payload), new_uuid()
 
-    def chunk(after: tuple[int, int]) -> Any:
-        def unit(tx: Tx) -> list[messages.Waiter]:
+    kept = KeptAnswer(actor, idempotency_key, ["signal", name, payload], int) if idempotency_key is not None else None
+
+    def chunk(delivered: int, after: tuple[int, int]) -> Callable[[Tx], tuple[int, tuple[int, int] | None]]:
+        def unit(tx: Tx) -> tuple[int, tuple[int, int] | None]:
+            known = kept.recall(tx) if kept is not None else None
+            if known is not None:
+                return known[0], None
             found = messages.listeners(tx, tid, name, after, CHUNK)
             for waiter in found:
                 messages.deliver(tx, waiter, name, id, text, signal=True)
                 ctx.engine.wake_later(tx, waiter.pid)
-            return found
+            so_far = delivered + len(found)
+            if len(found) >= CHUNK:
+                return so_far, (found[-1].pid, found[-1].n)
+            if kept is not None:
+                kept.keep(tx, so_far)
+            return so_far, None
 
         return unit
 
-    delivered, after = 0, (0, -1)
-    while True:
-        found = await ctx.store.submit_async(chunk(after))
-        delivered += len(found)
-        if len(found) < CHUNK:
-            return delivered
-        after = (found[-1].pid, found[-1].n)
+    delivered, after = await ctx.store.submit_async(chunk(0, (0, -1)))
+    while after is not None:
+        delivered, after = await ctx.store.submit_async(chunk(delivered, after))
+    return delivered
 
 
 def _check_name(name: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -19,8 +20,9 @@ from penstock.errors import AlreadyExists, Invalid, NotFound, PenstockError, Pro
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
 from penstock.operations import views
-from penstock.operations.context import Context, new_uuid, own
+from penstock.operations.context import Context, new_uuid, own, part_of
 from penstock.operations.definitions import checker, version_of
+from penstock.operations.jobs import check_size
 from penstock.store import cascade, definitions, lookups, messages, processes
 from penstock.store.held import Held
 from penstock.store.lookups import ProcessRow, VersionRow
@@ -63,7 +65,7 @@ async def start(
     tid = actor.tenant.tid
     row = await version_of(ctx, tid, request.definition, request.version)
     require(actor, Action.PROCESS_START, _target(row.code, row, tid))
-    data = _checked(row, request)
+    data = checked(row, request)
     id = _canonical(request.id) if request.id is not None else new_uuid()
     chosen = request.id is not None
 
@@ -71,7 +73,7 @@ async def start(
         if chosen:
             known = processes.find(tx, tid, id)
             if known is not None:
-                return _same_start(tx, known, row), False, known
+                return _same_start(tx, known, row, data), False, known
         held = processes.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
         event = ev.Started(at=tx.now, actor=actor.principal, **data)
         moved = ctx.engine.start(held, event)
@@ -83,20 +85,20 @@ async def start(
 
 
 async def start_many(
-    ctx: Context, actor: Actor, requests: list[StartProcess]
+    ctx: Context, actor: Actor, requests: list[StartProcess], key: str | None = None
 ) -> list[tuple[views.Process, bool] | PenstockError]:
     """Start processes side by side; each succeeds or fails by itself."""
 
-    async def one(request: StartProcess) -> tuple[views.Process, bool] | PenstockError:
+    async def one(at: int, request: StartProcess) -> tuple[views.Process, bool] | PenstockError:
         try:
-            return await start(ctx, actor, request)
+            return await start(ctx, actor, request, part_of(key, at))
         except PenstockError as error:
             return error
 
-    return list(await asyncio.gather(*(one(request) for request in requests)))
+    return list(await asyncio.gather(*(one(at, request) for at, request in enumerate(requests))))
 
 
-def _checked(row: VersionRow, request: StartProcess) -> dict[str, Any]:
+def checked(row: VersionRow, request: StartProcess) -> dict[str, Any]:
     """Input, metadata and entity, in the types of their schemas. Raises: Invalid, TooLarge."""
     version = row.compiled
     problems: list[Problem] = []
@@ -125,11 +127,16 @@ def _canonical(id: str) -> str:
         raise Invalid("a process's id is a UUID", [Problem("/id", "not a UUID", "id")]) from None
 
 
-def _same_start(tx: Tx, pid: int, row: VersionRow) -> views.Process:
+def _same_start(tx: Tx, pid: int, row: VersionRow, data: dict[str, Any]) -> views.Process:
+    """The process that has the id already. Raises: AlreadyExists when it was another start that made it."""
     held = processes.load(tx, pid)
     assert held is not None
     if held.did != row.did:
         raise AlreadyExists(f"process {held.process_id} is there already, of definition {held.version.code!r}")
+    # its own first event knows what it was started with: metadata and entity may have changed since
+    first = codec.decode_event(tx.select(lookups.HISTORY, {"of_pid": pid, "after": 0, "most": 1})[0][7])
+    if any(getattr(first, name, None) != data.get(name) for name in DATA):
+        raise AlreadyExists(f"process {held.process_id} is there already, started with other data")
     return full_view(held)
 
 
@@ -206,6 +213,7 @@ def _require_legal(held: Held, kind: type[ev.Event]) -> None:
 
 async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | None = None) -> views.Process:
     """End a process whose driver is `client` or `code`."""
+    check_size(output, "/output")
     return await command(
         ctx,
         actor,
@@ -284,6 +292,8 @@ async def debug(
     key: str | None = None,
 ) -> views.Process:
     """Give a visit its input or its result by hand: `given` holds exactly one of "input", "output"."""
+    for name, value in given.items():
+        check_size(value, f"/{name}")
     if len(given) != 1:
         raise Invalid("give either an input or an output", [Problem("", "exactly one of input, output", "debug")])
 
@@ -307,6 +317,7 @@ async def skip(
     ctx: Context, actor: Actor, id: str, where: Commands, output: Any, key: str | None = None
 ) -> views.Process:
     """End a visit with this output, its work undone."""
+    check_size(output, "/output")
 
     def event(tx: Tx, held: Held) -> ev.AnyEvent:
         scope, n = _visit(tx, held, where)
@@ -361,11 +372,20 @@ def _scope_of(tx: Tx, held: Held, node: str) -> int:
     return found[0]
 
 
-async def signal(ctx: Context, actor: Actor, id: str, name: str, key: str | None, payload: Any) -> int:
+async def signal(
+    ctx: Context,
+    actor: Actor,
+    id: str,
+    name: str,
+    key: str | None,
+    payload: Any,
+    idempotency_key: str | None = None,
+) -> int:
     """Send a message or signal to one process. Answers how many of its subscriptions got it.
 
     Raises: NotFound, Forbidden, WrongState when the process has ended.
     """
+    check_size(payload, "/payload")
     pid = await ctx.pid(actor.tenant.tid, id)
     text = codec.encode_json(payload)
 
@@ -381,11 +401,19 @@ async def signal(ctx: Context, actor: Actor, id: str, name: str, key: str | None
             ctx.engine.wake_later(tx, pid)
         return len(found)
 
-    return await ctx.store.submit_async(unit, (pid,))
+    delivered, _ = await ctx.once(actor, idempotency_key, ["signal", pid, name, key, payload], unit, int, (pid,))
+    return delivered
 
 
 async def migrate(
-    ctx: Context, actor: Actor, id: str, version: int, mapping: dict[str, str], *, dry_run: bool
+    ctx: Context,
+    actor: Actor,
+    id: str,
+    version: int,
+    mapping: dict[str, str],
+    *,
+    dry_run: bool,
+    key: str | None = None,
 ) -> views.Migration:
     """Move a process to another version of its definition; with problems nothing is moved.
 
@@ -412,7 +440,9 @@ async def migrate(
             held = ctx.engine.commit(processes.at_version(held, to.vid), event, step)
         return views.Migration(full_view(held), moves, plan.problems)
 
-    return await ctx.store.submit_async(unit, (pid,))
+    request = ["migrate", pid, version, mapping, dry_run]
+    answer, _ = await ctx.once(actor, key, request, unit, views.Migration, (pid,))
+    return answer
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -427,7 +457,7 @@ async def get(ctx: Context, actor: Actor, id: str) -> views.Process:
         raise NotFound("process", id)
     row, data = found
     require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=tid, starter=row.created_by))
-    return _row_view(row, data)
+    return row_view(row, data)
 
 
 async def listed(
@@ -440,10 +470,11 @@ async def listed(
         lambda reader: lookups.filtered(reader, actor.tenant.tid, wanted, position, limit + 1, oldest=oldest)
     )
     page = rows[:limit]
-    return views.Page([_row_view(row, {}) for row in page], [page[-1].pid] if len(rows) > limit else None)
+    return views.Page([row_view(row) for row in page], [page[-1].pid] if len(rows) > limit else None)
 
 
-def _row_view(row: ProcessRow, data: dict[str, Any]) -> views.Process:
+def row_view(row: ProcessRow, data: Mapping[str, Any] = MappingProxyType({})) -> views.Process:
+    """A process as a reader found it; `data` where it was asked for."""
     parent = None
     if row.parent_id is not None and row.parent_visit is not None:
         parent = views.Parent(row.parent_id, row.parent_visit)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from penstock.core import codec
 from penstock.errors import NotFound
@@ -15,8 +14,6 @@ from penstock.operations.definitions import version_of
 from penstock.operations.jobs import check_key, check_size
 from penstock.store import lookups, values
 from penstock.store.rows import Rows, Tx
-
-T = TypeVar("T")
 
 LARGEST = 1024 * 1024
 
@@ -73,36 +70,55 @@ async def get(ctx: Context, actor: Actor, owner: Owner, key: str) -> views.Value
     """Raises: NotFound."""
     _require(actor, Action.VALUE_READ, owner)
     check_key(key)
-    found = await _unit(ctx, owner, lambda tx: values.get(tx, owner.rows, owner.number, key))
+    found = await ctx.store.submit_async(lambda tx: values.get(tx, owner.rows, owner.number, key), owner.pids)
     if found is None:
         raise NotFound("value", key)
     return views.Value(key, found[0])
 
 
-async def put(ctx: Context, actor: Actor, owner: Owner, key: str, value: Any) -> views.Value:
+async def put(
+    ctx: Context, actor: Actor, owner: Owner, key: str, value: Any, idempotency_key: str | None = None
+) -> views.Value:
     """Raises: TooLarge."""
     _require(actor, Action.VALUE_WRITE, owner)
     check_key(key)
     check_size(value, "", LARGEST)
     text = codec.encode_json(value)
-    await _unit(ctx, owner, lambda tx: values.put(tx, owner.rows, owner.number, key, text))
+
+    def unit(tx: Tx) -> None:
+        values.put(tx, owner.rows, owner.number, key, text)
+
+    request = ["value.put", owner.kind, owner.number, key, value]
+    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.pids)
     return views.Value(key, value)
 
 
-async def delete(ctx: Context, actor: Actor, owner: Owner, key: str) -> None:
+async def delete(ctx: Context, actor: Actor, owner: Owner, key: str, idempotency_key: str | None = None) -> None:
     """Raises: NotFound."""
     _require(actor, Action.VALUE_WRITE, owner)
     check_key(key)
-    if not await _unit(ctx, owner, lambda tx: values.delete(tx, owner.rows, owner.number, key)):
-        raise NotFound("value", key)
+
+    def unit(tx: Tx) -> None:
+        if not values.delete(tx, owner.rows, owner.number, key):
+            raise NotFound("value", key)
+
+    request = ["value.delete", owner.kind, owner.number, key]
+    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.pids)
 
 
-async def increment(ctx: Context, actor: Actor, owner: Owner, key: str) -> views.Value:
+async def increment(
+    ctx: Context, actor: Actor, owner: Owner, key: str, idempotency_key: str | None = None
+) -> views.Value:
     """Add exactly 1, atomically; an absent key becomes 1. Raises: Conflict when it is not an integer."""
     _require(actor, Action.VALUE_WRITE, owner)
     check_key(key)
-    return views.Value(key, await _unit(ctx, owner, lambda tx: values.increment(tx, owner.rows, owner.number, key)))
-
-
-async def _unit(ctx: Context, owner: Owner, unit: Callable[[Tx], T]) -> T:
-    return await ctx.store.submit_async(unit, owner.pids)
+    request = ["value.increment", owner.kind, owner.number, key]
+    counted, _ = await ctx.once(
+        actor,
+        idempotency_key,
+        request,
+        lambda tx: values.increment(tx, owner.rows, owner.number, key),
+        int,
+        owner.pids,
+    )
+    return views.Value(key, counted)

@@ -31,9 +31,10 @@ class Effects(msgspec.Struct):
     subscribed: list[tuple[str, str]] = []
     """(name, key) of new subscriptions to messages."""
     published: list[do.Publish] = []
-    data_changed: bool = False
+    old_data: dict[str, Any] = {}
+    """What the data set by this step was before, where the definition makes some of it searchable."""
     cascaded: bool = False
-    """Scopes were dropped by statements over many rows."""
+    """Many scopes changed without being named: what is cached of them is not to be believed any more."""
 
 
 Offer = Callable[[do.OpenJob], jobs.Lease | None]
@@ -48,6 +49,8 @@ class Carrying(msgspec.Struct):
     """Time of the step."""
     offer: Offer
     effects: Effects
+    elements: dict[int, tuple[int, int]] = {}
+    """By for_each scope opened in this step: number of its first element, and how many."""
 
     def carry(self, command: do.Command) -> None:
         """Raises: Defect for a command without a line in the table."""
@@ -118,7 +121,7 @@ def _claim_item(to: Carrying, c: do.ClaimItem) -> None:
 
 
 def _close_item(to: Carrying, c: do.CloseItem) -> None:
-    items.close(to.held.tx, to.held.tid, to.held.pid, c)
+    items.close(to.held.tx, to.held.pid, c)
 
 
 def _start_timer(to: Carrying, c: do.StartTimer) -> None:
@@ -139,7 +142,7 @@ def _subscribe(to: Carrying, c: do.Subscribe) -> None:
 
 
 def _unsubscribe(to: Carrying, c: do.Unsubscribe) -> None:
-    inbox.unsubscribe(to.held.tx, to.held.pid, c.visit, c.purpose)
+    to.held.tx.delete(SUBSCRIPTIONS, (to.held.pid, c.visit, c.purpose))
 
 
 def _child(to: Carrying, c: do.StartChild | do.CancelChild) -> None:
@@ -167,7 +170,7 @@ def _release_jobs(to: Carrying, _: do.ReleaseJobs) -> None:
 
 def _tell_jobs(to: Carrying, _: do.TellJobs) -> None:
     to.effects.cascaded = True
-    to.effects.children += cascade.tell_jobs(to.held.tx, to.held.tid, to.held.pid, to.at)
+    to.effects.children += cascade.tell_jobs(to.held.tx, to.held.pid, to.at)
 
 
 def _withdraw(to: Carrying, c: do.Withdraw) -> None:
@@ -176,12 +179,13 @@ def _withdraw(to: Carrying, c: do.Withdraw) -> None:
 
 
 def _supersede(to: Carrying, c: do.SupersedeVisits) -> None:
-    cascade.supersede(to.held.tx, to.held.pid, c.scope, c.nodes)
+    cascade.supersede(to.held.tx, to.held.pid, c)
 
 
 def _set_data(to: Carrying, c: do.SetData) -> None:
     held = to.held
-    to.effects.data_changed = True
+    if held.version.search and c.name not in to.effects.old_data:
+        to.effects.old_data[c.name] = held.data(c.name) if held.process.seq else None
     held.tx.put(DATA, (held.pid, c.name, codec.encode_json(c.value)))
     held.tx.cache("data", (held.pid, held.epoch, c.name), (c.value,))
 
@@ -200,6 +204,7 @@ def _publish(to: Carrying, c: do.Publish) -> None:
 
 def _create_elements(to: Carrying, command: do.CreateElements) -> None:
     put, pid, first = to.held.tx.put, to.held.pid, command.first
+    to.elements[command.scope] = (first, len(command.values))
     for index, value in enumerate(command.values):
         n = first + index
         scope = Scope(n=n, parent=command.scope, node=command.node, index=index, vars={command.name: value})
@@ -209,17 +214,29 @@ def _create_elements(to: Carrying, command: do.CreateElements) -> None:
 def _drop_scope(to: Carrying, command: do.DropScope) -> None:
     held, effects = to.held, to.effects
     tx, pid, n = held.tx, held.pid, command.n
-    tx.uncache("scope", (pid, held.epoch, n))
     if command.state is not None:
-        effects.cascaded = True
-        effects.children += cascade.drop_scope(tx, held.tid, pid, n, command.state, to.at)
-    elif command.output is not msgspec.UNSET:
+        dropped = cascade.drop_scope(tx, pid, n, command.state, to.at)
+        effects.children += dropped.children
+        for each in dropped.scopes:
+            tx.uncache("scope", (pid, held.epoch, each))
+        return
+    elements = _elements(to, n) if command.collected else (0, 0)
+    tx.uncache("scope", (pid, held.epoch, n))
+    if command.output is not msgspec.UNSET:
         # the row stays for its output until the for_each has collected it
         tx.patch(SCOPES, (pid, n), {"state": "", "output": codec.encode_json(command.output)})
     else:
         tx.delete(SCOPES, (pid, n))
         if command.collected:
-            cascade.drop_elements(tx, pid, n)
+            cascade.drop_elements(tx, pid, *elements)
+
+
+def _elements(to: Carrying, n: int) -> tuple[int, int]:
+    if n in to.elements:
+        return to.elements[n]
+    each = to.held.scope(n).each
+    assert each is not None
+    return each.first, each.total
 
 
 _HANDLERS: dict[type[do.Command], Callable[[Carrying, Any], None]] = {

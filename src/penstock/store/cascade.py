@@ -1,119 +1,141 @@
-"""Statements over many rows of one process: withdraw a scope with all below it, hold and release jobs, supersede visits.
+"""Many rows of one process at once: withdraw a scope with all below it, hold and release jobs, supersede visits.
 
-They are for commands and interruptions, not for the ordinary step, which names every row it touches.
+They are for commands and interruptions, not for the ordinary step, which names every row it touches. What lies in a scope has
+higher numbers than the scope: numbers come from one counter, and a scope is there before what it holds.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import CTE, BindParameter, Delete, Select, and_, bindparam, delete, select, update
+from typing import NamedTuple
 
+from sqlalchemy import BindParameter, bindparam, delete, select, update
+
+from penstock.core import codec
 from penstock.core import commands as do
+from penstock.core.events import MessageArrived
 from penstock.core.state import VisitState
-from penstock.store import items, tables
-from penstock.store.rows import VISITS, Tx
+from penstock.store import items, messages, tables
+from penstock.store.rows import INBOX, JOBS, SCOPES, SUBSCRIPTIONS, TIMERS, VISITS, Tx
 
 _pid: BindParameter[int] = bindparam("of_pid")
 _top: BindParameter[int] = bindparam("top")
-_state: BindParameter[str] = bindparam("new_state")
-_at: BindParameter[int] = bindparam("new_at")
+_j, _v, _i, _s = tables.jobs.c, tables.visits.c, tables.items.c, tables.scopes.c
 _OPEN = ("OPEN", "FAILED")
+_WORKED = ("job", "http", "robot")
+
+# -- a scope with all below it -----------------------------------------------------------------------------------------
+
+_SCOPES_AFTER = select(_s.n, _s.parent).where(_s.pid == _pid, _s.n > _top)
+_VISITS_AFTER = select(_v.n, _v.scope, _v.kind).where(_v.pid == _pid, _v.n > _top, _v.state.in_(_OPEN)).order_by(_v.n)
+_LOOSE_AFTER = {
+    rows: select(table.c.n, table.c.purpose).where(table.c.pid == _pid, table.c.n > _top)
+    for rows, table in ((TIMERS, tables.timers), (SUBSCRIPTIONS, tables.subscriptions))
+}
 
 
-def _below(*, itself: bool) -> CTE:
-    """Numbers of the scopes at and below `top`."""
-    s = tables.scopes.c
-    start: Select[tuple[int]] = select(s.n).where(s.pid == _pid, s.n == _top if itself else s.parent == _top)
-    found = start.cte("below", recursive=True)
-    inner = tables.scopes.alias("inner_scopes")
-    return found.union_all(select(inner.c.n).where(inner.c.pid == _pid, inner.c.parent == found.c.n))
+class Dropped(NamedTuple):
+    """What went with a scope."""
+
+    scopes: set[int]
+    children: list[do.CancelChild]
+    """To be cancelled."""
 
 
-def _visits_below() -> Select[tuple[int]]:
-    v = tables.visits.c
-    return select(v.n).where(v.pid == _pid, v.scope.in_(select(_below(itself=True).c.n)), v.state.in_(_OPEN))
+def drop_scope(tx: Tx, pid: int, top: int, state: VisitState, at: int) -> Dropped:
+    """Withdraw a scope and all below it."""
+    of = {"of_pid": pid, "top": top}
+    rows = tx.select(_VISITS_AFTER, of, of=[VISITS])
+    below = _below(top, tx.select(_SCOPES_AFTER, of, of=[SCOPES]), rows)
+    visits = {n: kind for n, scope, kind in rows if scope in below}
+    for table, statement in _LOOSE_AFTER.items():
+        for n, purpose in tx.select(statement, of, of=[table]) if visits else ():
+            if n in visits:
+                tx.delete(table, (pid, n, purpose))
+    for n, kind in visits.items():
+        tx.patch(VISITS, (pid, n), {"state": state.value, "ended_at": at})
+        if kind in _WORKED:
+            tx.delete(JOBS, (pid, n))
+        elif kind == "item":
+            items.close(tx, pid, do.CloseItem(n, completed=False), by="system")
+    for n in below:
+        tx.delete(SCOPES, (pid, n))
+    return Dropped(below, [do.CancelChild(n) for n, kind in visits.items() if kind == "call"])
 
 
-def _of_visits(table: object, visits: Select[tuple[int]]) -> Delete:
-    assert hasattr(table, "c")
-    return delete(table).where(and_(table.c.pid == _pid, table.c.n.in_(visits)))  # type: ignore[arg-type]
+def _below(top: int, scopes: list[tuple[int, ...]], visits: list[tuple[int, int, str]]) -> set[int]:
+    """Numbers of a scope and those below it. One opened in this very step has no row yet, but its visit has."""
+    parents = [(n, parent) for n, parent in scopes]
+    parents += [(n, scope) for n, scope, kind in visits if kind == "scope"]
+    found = {top}
+    for n, parent in sorted(parents):
+        if parent in found:
+            found.add(n)
+    return found
 
 
-_j, _v, _i = tables.jobs.c, tables.visits.c, tables.items.c
+# -- the whole process -------------------------------------------------------------------------------------------------
+
 _LOOSE = (tables.jobs, tables.timers, tables.subscriptions)
-_DROP_LOOSE = [_of_visits(table, _visits_below()) for table in _LOOSE]
-_ITEMS_BELOW = select(_i.n).where(_i.pid == _pid, _i.n.in_(_visits_below()), _i.state.in_(("READY", "CLAIMED")))
-_CALLS_BELOW = select(_v.n).where(
-    _v.pid == _pid, _v.scope.in_(select(_below(itself=True).c.n)), _v.state.in_(_OPEN), _v.kind == "call"
-)
-_END_VISITS_BELOW = (
-    update(tables.visits)
-    .where(_v.pid == _pid, _v.scope.in_(select(_below(itself=True).c.n)), _v.state.in_(_OPEN))
-    .values(state=_state, ended_at=_at)
-)
-_SCOPES_BELOW = select(_below(itself=True).c.n)
-_DELETE_SCOPES = delete(tables.scopes).where(tables.scopes.c.pid == _pid, tables.scopes.c.n.in_(_SCOPES_BELOW))
-
 _ALL_LOOSE = [delete(table).where(table.c.pid == _pid) for table in _LOOSE]
 _ALL_ITEMS = select(_i.n).where(_i.pid == _pid, _i.state.in_(("READY", "CLAIMED")))
 _ALL_CALLS = select(_v.n).where(_v.pid == _pid, _v.state.in_(_OPEN), _v.kind == "call")
-_ALL_VISITS = update(tables.visits).where(_v.pid == _pid, _v.state.in_(_OPEN)).values(state=_state, ended_at=_at)
-_ALL_SCOPES = delete(tables.scopes).where(tables.scopes.c.pid == _pid, tables.scopes.c.n > 0)
+_ALL_VISITS = (
+    update(tables.visits)
+    .where(_v.pid == _pid, _v.state.in_(_OPEN))
+    .values(state=bindparam("new_state"), ended_at=bindparam("new_at"))
+)
+_ALL_SCOPES = delete(tables.scopes).where(_s.pid == _pid, _s.n > 0)
+_INBOX = select(tables.inbox.c.iid, tables.inbox.c.event).where(tables.inbox.c.pid == _pid)
 
 
-def drop_scope(
-    tx: Tx, tid: int, pid: int, top: int, state: VisitState, at: int
-) -> list[do.StartChild | do.CancelChild]:
-    """Withdraw a scope and all below it. Answers the children to cancel."""
-    of = {"of_pid": pid, "top": top}
-    children = [do.CancelChild(n) for (n,) in tx.select(_CALLS_BELOW, of)]
-    _close_items(tx, tid, pid, [n for (n,) in tx.select(_ITEMS_BELOW, of)])
-    for statement in _DROP_LOOSE:
-        tx.execute(statement, of)
-    tx.execute(_END_VISITS_BELOW, {**of, "new_state": state.value, "new_at": at})
-    tx.execute(_DELETE_SCOPES, of)
-    return [*children]
-
-
-def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> list[do.StartChild | do.CancelChild]:
+def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> list[do.CancelChild]:
     """Withdraw everything that is open in a process. Answers the children to cancel."""
     of = {"of_pid": pid}
     children = [do.CancelChild(n) for (n,) in tx.select(_ALL_CALLS, of)]
-    _close_items(tx, tid, pid, [n for (n,) in tx.select(_ALL_ITEMS, of)])
+    _close_items(tx, pid)
     for statement in _ALL_LOOSE:
         tx.execute(statement, of)
     tx.execute(_ALL_VISITS, {**of, "new_state": state.value, "new_at": at})
     tx.execute(_ALL_SCOPES, of)
-    tx.execute(_DROP_KEPT, of)
-    return [*children]
+    _drop_inbox(tx, tid, pid)
+    return children
 
 
-def _close_items(tx: Tx, tid: int, pid: int, numbers: list[int]) -> None:
-    for n in numbers:
-        items.close(tx, tid, pid, do.CloseItem(n, completed=False), by="system")
+def _close_items(tx: Tx, pid: int) -> None:
+    for (n,) in tx.select(_ALL_ITEMS, {"of_pid": pid}):
+        items.close(tx, pid, do.CloseItem(n, completed=False), by="system")
 
 
-_DROP_KEPT = delete(tables.inbox).where(tables.inbox.c.pid == _pid)
+def _drop_inbox(tx: Tx, tid: int, pid: int) -> None:
+    """Nobody will take what waits in the inbox; a message goes to another."""
+    for iid, text in tx.select(_INBOX, {"of_pid": pid}, of=[INBOX]):
+        tx.delete(INBOX, (iid,))
+        event = codec.decode_event(text)
+        if isinstance(event, MessageArrived) and not event.signal:
+            messages.give_back(tx, tid, event.name, event.message_id)
+
+
 _TELL = update(tables.jobs).where(_j.pid == _pid, _j.state.in_(("LEASED", "AWAITING"))).values(told=1)
 _DROP_UNLEASED = delete(tables.jobs).where(_j.pid == _pid, _j.state.not_in(("LEASED", "AWAITING")))
 _TOLD = select(_j.n).where(_j.pid == _pid)
 _END_OTHERS = (
     update(tables.visits)
     .where(_v.pid == _pid, _v.state.in_(_OPEN), _v.n.not_in(_TOLD))
-    .values(state="CANCELLED", ended_at=_at)
+    .values(state="CANCELLED", ended_at=bindparam("new_at"))
 )
 
 
-def tell_jobs(tx: Tx, tid: int, pid: int, at: int) -> list[do.StartChild | do.CancelChild]:
+def tell_jobs(tx: Tx, pid: int, at: int) -> list[do.CancelChild]:
     """Tell leased jobs to stop and withdraw the rest, but for the scopes. Answers the children to cancel."""
     of = {"of_pid": pid}
     children = [do.CancelChild(n) for (n,) in tx.select(_ALL_CALLS, of)]
-    _close_items(tx, tid, pid, [n for (n,) in tx.select(_ALL_ITEMS, of)])
+    _close_items(tx, pid)
     tx.execute(_TELL, of)
     tx.execute(_DROP_UNLEASED, of)
     for statement in _ALL_LOOSE[1:]:
         tx.execute(statement, of)
     tx.execute(_END_OTHERS, {**of, "new_at": at})
-    return [*children]
+    return children
 
 
 _LEASED = select(_j.n).where(_j.pid == _pid, _j.state.in_(("LEASED", "AWAITING")))
@@ -141,14 +163,19 @@ def release_jobs(tx: Tx, pid: int) -> set[str]:
     return queues
 
 
+# -- restart and migration ---------------------------------------------------------------------------------------------
+
 _ENDED = ("COMPLETED", "SKIPPED", "THROWN", "CANCELLED")
-_OF_NODE = select(_v.n, _v.node).where(_v.pid == _pid, _v.scope == bindparam("of_scope"), _v.state.in_(_ENDED))
+_OF_SCOPE = select(_v.n, _v.node).where(
+    _v.pid == _pid, _v.scope == bindparam("of_scope"), _v.n < bindparam("before"), _v.state.in_(_ENDED)
+)
 
 
-def supersede(tx: Tx, pid: int, scope: int, nodes: tuple[str, ...]) -> None:
+def supersede(tx: Tx, pid: int, command: do.SupersedeVisits) -> None:
     """Ended visits of these nodes in a scope were overtaken by a restart."""
-    for n, node in tx.select(_OF_NODE, {"of_pid": pid, "of_scope": scope}):
-        if node in nodes:
+    of = {"of_pid": pid, "of_scope": command.scope, "before": command.before}
+    for n, node in tx.select(_OF_SCOPE, of, of=[VISITS]):
+        if node in command.nodes:
             tx.patch(VISITS, (pid, n), {"state": "SUPERSEDED"})
 
 
@@ -164,9 +191,9 @@ def rename_visit(tx: Tx, pid: int, n: int, node: str) -> None:
         tx.execute(statement, {"of_pid": pid, "of_n": n, "to": node})
 
 
-_ELEMENTS = delete(tables.scopes).where(tables.scopes.c.pid == _pid, tables.scopes.c.parent == _top)
+_ELEMENTS = delete(tables.scopes).where(_s.pid == _pid, _s.n >= bindparam("first"), _s.n < bindparam("end"))
 
 
-def drop_elements(tx: Tx, pid: int, scope: int) -> None:
+def drop_elements(tx: Tx, pid: int, first: int, count: int) -> None:
     """The rows of a for_each's ended elements, once their outputs are collected."""
-    tx.execute(_ELEMENTS, {"of_pid": pid, "top": scope})
+    tx.execute(_ELEMENTS, {"of_pid": pid, "first": first, "end": first + count})

@@ -19,6 +19,10 @@ _compiled: OrderedDict[str, Version] = OrderedDict()
 _MOST = 500
 
 
+ACTIVE, RETIRED = "active", "retired"
+"""States of a version: a retired one is not to be started."""
+
+
 class Latest(NamedTuple):
     did: int
     id: str
@@ -69,7 +73,8 @@ def latest(tx: Tx, tid: int, code: str) -> Latest | None:
     did, id, number = rows[0]
     [(vid, number, digest)] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
     answer = Latest(did, id, vid, number, digest)
-    tx.cache("latest", (tid, code), answer)
+    if tx.sole_writer:
+        tx.cache("latest", (tid, code), answer)
     return answer
 
 
@@ -93,7 +98,23 @@ def add(tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str,
     else:
         tx.patch(DEFINITIONS, (did,), {"latest": number})
     semantics = compiled(digest, document).semantics
-    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, "active", tx.now, by))
-    answer = Latest(did, id if before is None else before.id, vid, number, digest)
-    tx.cache("latest", (tid, code), answer)
-    return answer
+    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, ACTIVE, tx.now, by))
+    tx.uncache("latest", (tid, code))
+    tx.uncache("starters", tid)
+    return Latest(did, id if before is None else before.id, vid, number, digest)
+
+
+_STATE = select(_v.state).where(_v.vid == bindparam("vid"))
+_IN_STATE = select(_v.vid).where(_v.did == bindparam("did"), _v.state == bindparam("state"))
+
+
+def state(tx: Tx, vid: int) -> str:
+    """Whether a version is active or retired."""
+    rows = tx.select(_STATE, {"vid": vid}, of=[VERSIONS])
+    return rows[0][0] if rows else RETIRED
+
+
+def retire(tx: Tx, did: int) -> None:
+    """No version of a definition is active any more; one that is added later is."""
+    for (vid,) in tx.select(_IN_STATE, {"did": did, "state": ACTIVE}, of=[VERSIONS]):
+        tx.patch(VERSIONS, (vid,), {"state": RETIRED})

@@ -13,7 +13,7 @@ from typing import Any
 
 from penstock.errors import Defect, PenstockError
 from penstock.store.database import Connection
-from penstock.store.rows import MISSING, PROCESSES, Key, Op, Row, Rows, Statement, Tx, Writes, _Missing, merge
+from penstock.store.rows import MISSING, PROCESSES, Key, Op, Ops, Row, Rows, Statement, Tx, Writes, _Missing, merge
 from penstock.store.tables import ID_BLOCK
 
 Answer = tuple["Unit", Any, BaseException | None]
@@ -45,6 +45,10 @@ class Unit:
             if not self.started:
                 self.answered = True
         return self.started
+
+    def names(self, processes: Ops) -> bool:
+        """Has it named the processes it changes? Those it makes nobody else knows yet."""
+        return all(type(op) is not dict or key[0] in self.keys for key, op in processes.items())
 
 
 class Failed(Exception):
@@ -186,6 +190,11 @@ class Group:
             raise Failed(self.failure)
         writes, objects = tx.take()
         if writes:
+            changed = writes.get(PROCESSES)
+            if changed and not unit.names(changed):
+                error = Defect("a unit changes a process that is not among its keys: nothing holds it on PostgreSQL")
+                self.answers.append((unit, None, error))
+                return
             merge(self.writes, writes)
         if objects:
             self.objects.update(objects)

@@ -17,13 +17,16 @@ from penstock.core.definition import Version
 from penstock.core.state import Each, Process, Scope
 from penstock.errors import Defect
 from penstock.store import tables
-from penstock.store.rows import DATA, SCOPES, VISITS
+from penstock.store.rows import DATA, PROCESS_VALUES, SCOPES, VISITS
 
 _values = tables.process_values.c
 _VALUES = select(_values.key, _values.value).where(_values.pid == bindparam("pid")).order_by(_values.key)
 _scopes = tables.scopes.c
 _ELEMENT_OUTPUTS = select(_scopes.n, _scopes.output).where(
-    _scopes.pid == bindparam("pid"), _scopes.parent == bindparam("parent"), _scopes.output.is_not(None)
+    _scopes.pid == bindparam("pid"),
+    _scopes.n >= bindparam("first"),
+    _scopes.n < bindparam("end"),
+    _scopes.output.is_not(None),
 )
 
 
@@ -61,7 +64,7 @@ class Held(msgspec.Struct, eq=False):
         return found
 
     def _visit(self, n: int) -> tuple[Any, ...]:
-        row = self.tx.get(VISITS, (self.pid, n))
+        row: tuple[Any, ...] | None = self.tx.get(VISITS, (self.pid, n))
         if row is None:
             raise Defect(f"process {self.process_id}: no row of visit {n}")
         return row
@@ -91,13 +94,14 @@ class Held(msgspec.Struct, eq=False):
         return found[0]
 
     def values(self) -> dict[str, Any]:
-        rows = self.tx.select(_VALUES, {"pid": self.pid})
+        rows = self.tx.select(_VALUES, {"pid": self.pid}, of=[PROCESS_VALUES])
         return {key: codec.decode_json(value) for key, value in rows}
 
     def element_outputs(self, scope: int) -> list[Any]:
         each = self.scope(scope).each
         assert isinstance(each, Each)
         outputs: list[Any] = [None] * each.total
-        for n, text in self.tx.select(_ELEMENT_OUTPUTS, {"pid": self.pid, "parent": scope}):
+        of = {"pid": self.pid, "first": each.first, "end": each.first + each.total}
+        for n, text in self.tx.select(_ELEMENT_OUTPUTS, of, of=[SCOPES]):
             outputs[n - each.first] = codec.decode_json(text)
         return outputs

@@ -40,5 +40,3 @@ def forget(tx: Tx, before: int, most: int) -> int:
     for row in rows:
         tx.delete(IDEMPOTENCY, tuple(row))
     return len(rows)
-
-

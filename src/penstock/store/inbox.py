@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, select, update
 from penstock.core import codec
 from penstock.core.events import AnyEvent
 from penstock.store import tables
-from penstock.store.rows import INBOX, SUBSCRIPTIONS, Tx
+from penstock.store.rows import INBOX, Tx
 
 
 class Entry(NamedTuple):
@@ -29,10 +29,14 @@ _i = tables.inbox.c
 _NEXT = (
     select(_i.iid, _i.event).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(bindparam("most"))
 )
-_PIDS = select(_i.pid).where(_i.kept == 0).group_by(_i.pid).order_by(_i.pid).limit(bindparam("most"))
+_PIDS = (
+    select(_i.pid)
+    .where(_i.kept == 0, _i.pid > bindparam("after"))
+    .group_by(_i.pid)
+    .order_by(_i.pid)
+    .limit(bindparam("most"))
+)
 _RELEASE = update(tables.inbox).where(_i.pid == bindparam("of_pid"), _i.kept == 1).values(kept=0)
-_s = tables.subscriptions.c
-_OF_VISIT = select(_s.purpose).where(_s.pid == bindparam("pid"), _s.n == bindparam("n")).order_by(_s.purpose)
 
 
 def pending(tx: Tx, pid: int, most: int) -> list[Entry]:
@@ -42,9 +46,9 @@ def pending(tx: Tx, pid: int, most: int) -> list[Entry]:
     ]
 
 
-def pids(tx: Tx, most: int) -> list[int]:
-    """Processes that have something in the inbox."""
-    return [pid for (pid,) in tx.select(_PIDS, {"most": most}, of=[INBOX])]
+def pids(tx: Tx, after: int, most: int) -> list[int]:
+    """Processes that have something in the inbox, by number, from the one after `after`."""
+    return [pid for (pid,) in tx.select(_PIDS, {"after": after, "most": most}, of=[INBOX])]
 
 
 def done(tx: Tx, iid: int) -> None:
@@ -56,20 +60,10 @@ def release(tx: Tx, pid: int) -> None:
     tx.execute(_RELEASE, {"of_pid": pid})
 
 
-def unsubscribe(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
-    purposes = (
-        [purpose]
-        if purpose
-        else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit}, of=[SUBSCRIPTIONS])]
-    )
-    for name in purposes:
-        tx.delete(SUBSCRIPTIONS, (pid, visit, name))
-
-
 _LOWEST = select(_i.iid).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(1)
 
 
 def set_aside(tx: Tx, pid: int) -> None:
     """An event that cannot be applied stays for the operator (`kept` 2) and does not block what comes after it."""
-    for (iid,) in tx.select(_LOWEST, {"pid": pid}):
+    for (iid,) in tx.select(_LOWEST, {"pid": pid}, of=[INBOX]):
         tx.patch(INBOX, (iid,), {"kept": 2})

@@ -1,4 +1,6 @@
-"""Items: what people see and do. The inbox is a row per (grantee, open item) in `item_grants`."""
+"""Items: what people see and do. The inbox is a row per (grantee, open item) in `item_grants`: of a READY item its
+candidates, of a CLAIMED one its owner alone.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +58,15 @@ def get(tx: Tx, pid: int, n: int) -> Row | None:
 
 
 def claim(tx: Tx, pid: int, n: int, owner: str) -> None:
+    row = get(tx, pid, n)
+    if row is None:
+        return
+    drop_grants(tx, row)
     tx.patch(ITEMS, (pid, n), {"state": CLAIMED, "owner": owner})
+    tx.put(ITEM_GRANTS, (row.tid, owner, pid, n))
 
 
-def close(tx: Tx, tid: int, pid: int, command: do.CloseItem, by: str | None = None) -> None:
+def close(tx: Tx, pid: int, command: do.CloseItem, by: str | None = None) -> None:
     """Completed or withdrawn: the row stays for the record, its grants go. Closing twice keeps the first."""
     row = get(tx, pid, command.visit)
     if row is None or row.state in (COMPLETED, CANCELLED):
@@ -72,9 +79,10 @@ def close(tx: Tx, tid: int, pid: int, command: do.CloseItem, by: str | None = No
     if command.output is not None:
         columns["output"] = codec.encode_json(command.output)
     tx.patch(ITEMS, (pid, command.visit), columns)
-    drop_grants(tx, tid, row)
+    drop_grants(tx, row)
 
 
-def drop_grants(tx: Tx, tid: int, row: Row) -> None:
-    for grantee in codec.decode_json(row.candidates):
-        tx.delete(ITEM_GRANTS, (tid, grantee, row.pid, row.n))
+def drop_grants(tx: Tx, row: Row) -> None:
+    """Nobody has the item in the inbox any more."""
+    for grantee in codec.decode_json(row.candidates) if row.owner is None else (row.owner,):
+        tx.delete(ITEM_GRANTS, (row.tid, grantee, row.pid, row.n))

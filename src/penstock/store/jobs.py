@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, literal_column, select
 
 from penstock.core import commands as do
 from penstock.core.run import HTTP_TOPIC
 from penstock.store import tables
-from penstock.store.rows import JOBS, Tx
+from penstock.store.rows import JOBS, PROCESSES, Tx
 
 MOST_DELIVERIES = 10
 """Leases of one attempt that may run out before it fails: a job that kills its workers must not do so for ever."""
@@ -98,9 +98,17 @@ def extend(tx: Tx, row: Row, until: int) -> None:
     tx.patch(JOBS, (row.pid, row.n), {"leased_until": until})
 
 
-def give_back(tx: Tx, row: Row, *, held: bool) -> None:
-    """A lease ran out or was given up: the job is offered again."""
-    tx.patch(JOBS, (row.pid, row.n), {"state": "HELD" if held else "READY", "lease": None, "leased_until": None})
+def give_back(tx: Tx, row: Row, *, held: bool, delivered: bool = True) -> None:
+    """A lease ran out or was given up: the job is offered again. Not `delivered`: nobody had it in hand."""
+    columns: dict[str, Any] = {"state": "HELD" if held else "READY", "lease": None, "leased_until": None}
+    if not delivered:
+        columns["deliveries"] = max(0, row.deliveries - 1)
+    tx.patch(JOBS, (row.pid, row.n), columns)
+
+
+def postpone(tx: Tx, pid: int, n: int, until: int) -> None:
+    """The end of a lease could not be dealt with: look at it again later."""
+    tx.patch(JOBS, (pid, n), {"leased_until": until})
 
 
 def wait_for_token(tx: Tx, row: Row, until: int) -> None:
@@ -110,33 +118,40 @@ def wait_for_token(tx: Tx, row: Row, until: int) -> None:
 
 _j = tables.jobs.c
 _COLUMNS = tuple(tables.jobs.columns)
+_IS_READY = _j.state == literal_column("'READY'")
+"""Written out, or the partial index could not be used."""
 _READY = (
     select(*_COLUMNS)
-    .where(_j.queue == bindparam("queue"), _j.state == "READY", _j.available_at <= bindparam("now"))
+    .where(_j.queue == bindparam("queue"), _IS_READY)
     .order_by(_j.available_at, _j.pid, _j.n)
     .limit(bindparam("most"))
 )
-_READY_SHARED = _READY.with_for_update(skip_locked=True)
+# With its process's row, as every unit that changes a process has it: two nodes never wait for each other's jobs.
+# The process's row first: a job whose process is passed over must not stay locked.
+_READY_SHARED = _READY.select_from(
+    tables.processes.join(tables.jobs, tables.processes.c.pid == _j.pid)
+).with_for_update(key_share=True, skip_locked=True)
+_LEFT = select(_j.pid).where(_j.queue == bindparam("queue"), _IS_READY).limit(bindparam("most"))
 _EXPIRED = (
     select(_j.pid, _j.n)
     .where(_j.leased_until.is_not(None), _j.leased_until <= bindparam("now"))
     .order_by(_j.leased_until)
     .limit(bindparam("most"))
 )
-_NEXT_EXPIRY = select(_j.leased_until).where(_j.leased_until.is_not(None)).order_by(_j.leased_until).limit(1)
 
 
 def ready(tx: Tx, queue: str, most: int) -> list[Row]:
-    """READY jobs of a queue, oldest first. On PostgreSQL rows another node is taking are passed over."""
+    """READY jobs of a queue, oldest first. On PostgreSQL those of processes that another node holds are passed over."""
     statement = _READY if tx.sole_writer else _READY_SHARED
-    return [Row(*row) for row in tx.select(statement, {"queue": queue, "now": tx.now, "most": most}, of=[JOBS])]
+    of = [JOBS] if tx.sole_writer else [JOBS, PROCESSES]
+    return [Row(*row) for row in tx.select(statement, {"queue": queue, "most": most}, of=of)]
+
+
+def left(tx: Tx, queue: str, most: int) -> int:
+    """How many READY jobs there are in a queue, up to `most`, those passed over too; 0 where none can be passed over."""
+    return 0 if tx.sole_writer else len(tx.select(_LEFT, {"queue": queue, "most": most}, of=[JOBS]))
 
 
 def expired(tx: Tx, most: int) -> list[tuple[int, int]]:
     """(pid, n) of jobs whose lease, or wait for an answer, has run out."""
     return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most}, of=[JOBS])]
-
-
-def next_expiry(tx: Tx) -> int | None:
-    rows = tx.select(_NEXT_EXPIRY, {}, of=[JOBS])
-    return rows[0][0] if rows else None

@@ -183,6 +183,7 @@ def visits(reader: Read, of_pid: int, after: int, most: int) -> list[tuple[Any, 
     return reader.rows(_VISITS, {"of_pid": of_pid, "after": after, "most": most})
 
 
+HISTORY = _HISTORY
 VISITS_AT = _OPEN_AT
 VISIT = _VISIT
 FAILED_VISITS = _FAILED
@@ -269,3 +270,47 @@ def items(reader: Read, tid: int, wanted: ItemFilter, after: Sequence[int] | Non
         conditions.append(or_(_i.pid < after[0], and_(_i.pid == after[0], _i.n < after[1])))
     statement = _ITEM.where(*conditions).order_by(_i.pid.desc(), _i.n.desc()).limit(most)
     return [ItemRow(*row) for row in reader.rows(statement, {"tid": tid})]
+
+
+# -- executions ------------------------------------------------------------------------------------------------------
+
+_BY_DEFINITION_ID = _VERSION.where(_d.id == bindparam("id"), _v.number == _d.latest)
+_BY_PROCESS_ID = _PROCESS.where(_p.id == bindparam("id"))
+_ib = tables.inbox.c
+
+
+class Place(NamedTuple):
+    """An open visit of a node, or one with an incident: then there is a failure."""
+
+    n: int
+    node: str
+    kind: str
+    state: str
+    failure: str | None
+
+
+def version_by_definition_id(reader: Read, tid: int, id: str) -> VersionRow | None:
+    """The latest version of the definition with this public id."""
+    rows = reader.rows(_BY_DEFINITION_ID, {"tid": tid, "id": id})
+    return VersionRow(*rows[0]) if rows else None
+
+
+def process_by_id(reader: Read, tid: int, id: str) -> ProcessRow | None:
+    rows = reader.rows(_BY_PROCESS_ID, {"tid": tid, "id": id})
+    return ProcessRow(*rows[0]) if rows else None
+
+
+PLACES = (
+    select(_vi.n, _vi.node, _vi.kind, _vi.state, _vi.failure)
+    .where(_vi.pid == bindparam("of_pid"), _vi.state.in_(("OPEN", "FAILED")))
+    .order_by(_vi.n)
+)
+"""Where a process stands, the longest waiting first. For a unit as well as for a reader."""
+ARRIVING = select(_ib.iid).where(_ib.pid == bindparam("of_pid")).limit(1)
+"""Whether events of a process wait to be applied."""
+
+
+def places(reader: Read, of_pid: int) -> tuple[list[Place], bool]:
+    """Where a process stands, and whether events wait that may move it on."""
+    found = [Place(*row) for row in reader.rows(PLACES, {"of_pid": of_pid})]
+    return found, bool(reader.rows(ARRIVING, {"of_pid": of_pid}))

@@ -113,5 +113,3 @@ def draft(kind: str, message: str, url: str) -> Path:
     finally:
         engine.dispose()
     return Path(script.path)
-
-

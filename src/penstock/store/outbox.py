@@ -26,19 +26,18 @@ class Delivery(NamedTuple):
 _r, _o = tables.receivers.c, tables.outbox.c
 _RECEIVERS = select(_r.rid).where(_r.tid == bindparam("tid")).order_by(_r.rid)
 _first = tables.outbox.alias("first")
-_LOWEST = (
-    select(func.min(_first.c.oid))
-    .where(_first.c.rid == _o.rid, _first.c.pid == _o.pid)
-    .correlate(tables.outbox)
-    .scalar_subquery()
+_lowest = (
+    select(func.min(_first.c.oid).label("oid"))
+    .where(_first.c.rid == bindparam("rid"))
+    .group_by(_first.c.pid)
+    .subquery("lowest")
 )
 _CLAIMABLE = (
     select(_o.oid, _o.tid, _o.rid, _o.pid, _o.kind, _o.data, _o.attempts)
+    .join(_lowest, _lowest.c.oid == _o.oid)
     .where(
-        _o.rid == bindparam("rid"),
         _o.due_at <= bindparam("now"),
         (_o.claimed_until.is_(None)) | (_o.claimed_until <= bindparam("now")),
-        _o.oid == _LOWEST,
     )
     .order_by(_o.oid)
     .limit(bindparam("most"))

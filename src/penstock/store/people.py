@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, select
 
 from penstock.core import codec
 from penstock.store import tables
@@ -53,7 +53,9 @@ _USER_IN = select(_u.uid, _u.roles, _u.disabled).where(_u.tid == bindparam("tid"
 _APP_IN = select(_a.roles, _a.disabled).where(_a.tid == bindparam("tid"), _a.id == bindparam("id"))
 _GROUPS_OF = select(_g.code).join(tables.memberships, _m.gid == _g.gid).where(_m.uid == bindparam("uid"))
 _TENANT = select(_t.tid, _t.id, _t.code).where(_t.code == bindparam("code"))
-_EXPIRED = delete(tables.tokens).where(_k.expires_at < bindparam("before"))
+_EXPIRED = (
+    select(_k.token_hash).where(_k.expires_at < bindparam("before")).order_by(_k.expires_at).limit(bindparam("most"))
+)
 
 
 def application(read: Read, id: str) -> Secret | None:
@@ -70,7 +72,12 @@ def _secret(row: tuple[object, ...]) -> Secret:
     tid, id, name, hash, roles, disabled = row[:6]
     assert isinstance(tid, int)
     return Secret(
-        tid, str(id), str(name), None if hash is None else str(hash), tuple(codec.decode_json(str(roles))), bool(disabled)
+        tid,
+        str(id),
+        str(name),
+        None if hash is None else str(hash),
+        tuple(codec.decode_json(str(roles))),
+        bool(disabled),
     )
 
 
@@ -134,8 +141,12 @@ def add_token(tx: Tx, token_hash: str, tid: int, principal: str, audience: str, 
     tx.put(TOKENS, (token_hash, tid, principal, audience, tx.now, tx.now + lifetime_ms))
 
 
-def forget_tokens(tx: Tx, before: int) -> int:
-    return tx.execute(_EXPIRED, {"before": before})
+def forget_tokens(tx: Tx, before: int, most: int) -> int:
+    """Drop tokens that expired before a time; answers how many."""
+    rows = tx.select(_EXPIRED, {"before": before, "most": most}, of=[TOKENS])
+    for (token_hash,) in rows:
+        tx.delete(TOKENS, (token_hash,))
+    return len(rows)
 
 
 def meta(tx: Tx, key: str) -> str | None:

@@ -6,12 +6,13 @@ pipeline: one round trip, and the least work under the interpreter's lock (docs/
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -42,12 +43,9 @@ _compile = Compiler(_dialect, "%s")
 _encode = msgspec.json.Encoder().encode
 
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-_BEGIN_NODE = (
-    f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s RETURNING seen_at"
-)
+_BEGIN_NODE = f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s RETURNING seen_at"
 _INSERT_NODE = (
-    "INSERT INTO nodes (node, group_no, started_at, seen_at) "
-    f"SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c)"
+    f"INSERT INTO nodes (node, group_no, started_at, seen_at) SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c)"
 )
 _LOCK = (
     f"SELECT {','.join(PROCESSES.columns)} FROM processes WHERE pid = ANY(%s) "
@@ -110,7 +108,9 @@ class _Texts:
         self.rows = rows
         columns = ",".join(_quoted(column) for column in rows.columns)
         key = ",".join(_quoted(column) for column in rows.key)
-        self.get = f"SELECT {columns} FROM {_quoted(rows.name)} WHERE {' AND '.join(f'{_quoted(k)}=%s' for k in rows.key)}"
+        self.get = (
+            f"SELECT {columns} FROM {_quoted(rows.name)} WHERE {' AND '.join(f'{_quoted(k)}=%s' for k in rows.key)}"
+        )
         values = [self._value(column, i) for i, column in enumerate(rows.columns)]
         if rows.serial:
             values[0] = f"coalesce({values[0]}, nextval(pg_get_serial_sequence('{rows.name}', '{rows.key[0]}')))"
@@ -287,7 +287,7 @@ class PostgresWriter:
 
     def begin(self, pids: list[int]) -> Begun:
         self.dirty = False
-        with self._db.pipeline():
+        with self._pipeline():
             self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
             self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
             if pids:
@@ -329,12 +329,12 @@ class PostgresWriter:
         return _first(self._cursor.execute("SELECT nextval('id_blocks')", prepare=True))
 
     def flush(self, writes: Writes) -> None:
-        with self._db.pipeline():
+        with self._pipeline():
             self._flush(writes)
 
     def commit(self, writes: Writes, notices: Sequence[str]) -> None:
         self._doubt = self._number + 1
-        with self._db.pipeline():
+        with self._pipeline():
             self._flush(writes)
             for notice in _notices(notices):
                 self._cursor.execute("SELECT pg_notify(%s, %s)", (CHANNEL, notice), prepare=True)
@@ -346,6 +346,21 @@ class PostgresWriter:
             raise Defect("PostgreSQL: COMMIT of a failed transaction")
         self._number += 1
         self._doubt = None
+
+    @contextlib.contextmanager
+    def _pipeline(self) -> Iterator[None]:
+        """One round trip for many statements. The first error is the one that is raised; what follows is only noise."""
+        first: Exception | None = None
+        try:
+            with self._db.pipeline():
+                try:
+                    yield
+                except Exception as exc:
+                    first = exc
+        except psycopg.Error as exc:
+            raise first or exc from None
+        if first is not None:
+            raise first
 
     def _flush(self, writes: Writes) -> None:
         self.dirty = True
@@ -508,5 +523,3 @@ class Listener:
         self._thread.join()
         os.close(self._wake_read)
         os.close(self._wake_write)
-
-

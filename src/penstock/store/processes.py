@@ -12,7 +12,7 @@ from penstock.core import events as ev
 from penstock.core.decider import Step
 from penstock.core.state import ENDED, Process, Scope, Status
 from penstock.errors import StaleSequence
-from penstock.store import definitions, tables
+from penstock.store import definitions, search, tables
 from penstock.store.carrying import Carrying, Effects, Offer, put_visit
 from penstock.store.held import Held
 from penstock.store.rows import HISTORY, PROCESSES, SCOPES, Tx
@@ -50,7 +50,7 @@ _CHILDREN = select(_p.pid).where(_p.parent_pid == bindparam("parent"), _p.parent
 
 def children(tx: Tx, pid: int, visit: int) -> list[int]:
     """Processes that a visit of this one has called."""
-    return [child for (child,) in tx.select(_CHILDREN, {"parent": pid, "visit": visit})]
+    return [child for (child,) in tx.select(_CHILDREN, {"parent": pid, "visit": visit}, of=[PROCESSES])]
 
 
 def find(tx: Tx, tid: int, id: str) -> int | None:
@@ -61,12 +61,13 @@ def find(tx: Tx, tid: int, id: str) -> int | None:
 
 def all_scopes(held: Held) -> list[Scope]:
     """Every scope of a process, elements not yet started included."""
-    return [codec.decode_scope(text) for (text,) in held.tx.select(_ALL_SCOPES, {"pid": held.pid})]
+    return [codec.decode_scope(text) for (text,) in held.tx.select(_ALL_SCOPES, {"pid": held.pid}, of=[SCOPES])]
 
 
 def at_version(held: Held, vid: int) -> Held:
     """The process as one of another version, for the step that moves it there."""
     number, version = definitions.version(held.tx, vid)
+    search.move(held, version)
     held.tx.patch(PROCESSES, (held.pid,), {"vid": vid, "semantics": version.semantics})
     return structs.replace(held, vid=vid, number=number, version=version, epoch=held.process.seq + 1)
 
@@ -110,8 +111,9 @@ def commit_step(held: Held, event: ev.AnyEvent, step: Step, offer: Offer) -> tup
     Raises: StaleSequence when the process has moved since it was loaded.
     """
     tx, old, new = held.tx, held.process, step.process
-    if new.seq != old.seq + 1:
-        raise StaleSequence(f"process {held.process_id} is at {old.seq}, the step is number {new.seq}")
+    now = _sequence(held)
+    if now != old.seq or new.seq != old.seq + 1:
+        raise StaleSequence(f"process {held.process_id} is at {now}, the step is number {new.seq}")
     _put_process(held, old, new)
     _put_history(held, event, new)
     for visit in step.visits:
@@ -129,6 +131,16 @@ def commit_step(held: Held, event: ev.AnyEvent, step: Step, offer: Offer) -> tup
     moved = structs.replace(held, process=new)
     _keep(moved)
     return moved, effects
+
+
+def _sequence(held: Held) -> int:
+    """Where the process stands now, as far as this unit can know without asking for more than it has."""
+    tx = held.tx
+    known = tx.cached("process", held.pid)
+    if isinstance(known, Held) and (tx.sole_writer or not held.process.seq):
+        return known.process.seq
+    row = tx.get(PROCESSES, (held.pid,)) if held.process.seq else None
+    return row[6] if row is not None else 0
 
 
 def _put_process(held: Held, old: Process, new: Process) -> None:

@@ -48,7 +48,7 @@ class Read:
             error = self._connection.error(exc)
             if error is None:
                 raise
-            if time.monotonic() > self._until:
+            if time.monotonic() >= self._until - 0.01 and isinstance(error, Unavailable):
                 error = Unavailable(f"the read took longer than {self._limit:g} s")
             raise error from exc
 

@@ -1,14 +1,19 @@
-"""Remove what is old: ended processes with all that is theirs, answers under idempotency keys, tokens, messages.
+"""Remove what is old: ended processes with all that is theirs.
 
-In chunks, each a unit of the low lane, so that nobody waits for a clean-up.
+In chunks, each a unit of the low lane, so that nobody waits for a clean-up. What is old is looked for by a reader: that reads
+the whole table.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import BindParameter, bindparam, delete, select
 
-from penstock.store import tables
-from penstock.store.rows import Tx
+from penstock.core import codec
+from penstock.store import definitions, search, tables
+from penstock.store.reader import Read
+from penstock.store.rows import DATA, PROCESSES, Tx
 
 _p = tables.processes.c
 _OLD = (
@@ -23,24 +28,40 @@ _TABLES = (
     tables.scopes,
     tables.data,
     tables.items,
-    tables.item_grants,
-    tables.search,
+    tables.jobs,
+    tables.timers,
+    tables.subscriptions,
     tables.process_values,
     tables.inbox,
     tables.processes,
 )
-_pids: BindParameter[list[int]] = bindparam("pids", expanding=True)
+_pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
 _DELETE = [delete(table).where(table.c.pid.in_(_pids)) for table in _TABLES]
 
 
-def old_processes(tx: Tx, before: int, after: int, most: int) -> list[int]:
+def old_processes(reader: Read, before: int, after: int, most: int) -> list[int]:
     """Processes that ended before a time (ms), by number, from the one after `after`."""
-    return [pid for (pid,) in tx.select(_OLD, {"before": before, "after": after, "most": most})]
+    return [pid for (pid,) in reader.rows(_OLD, {"before": before, "after": after, "most": most})]
 
 
 def remove(tx: Tx, pids: list[int]) -> None:
-    """Remove ended processes whole."""
+    """Remove ended processes whole. Their items have no grants any more; what webhooks wait to deliver stays."""
+    for pid in pids:
+        row = tx.get(PROCESSES, (pid,))
+        if row is not None:
+            _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])
+        tx.uncache("process", pid)
     for statement in _DELETE:
         tx.execute(statement, {"pids": pids})
-    for pid in pids:
-        tx.uncache("process", pid)
+
+
+def _remove_search(tx: Tx, pid: int, *, tid: int, did: int, vid: int) -> None:
+    names = definitions.version(tx, vid)[1].search
+    if not names:
+        return
+    data = {}
+    for name in ("input", "metadata", "entity"):
+        row = tx.get(DATA, (pid, name))
+        if row is not None:
+            data[name] = codec.decode_json(row[2])
+    search.remove(tx, tid, did, pid, names, data)

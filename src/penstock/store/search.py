@@ -1,22 +1,19 @@
-"""What a definition lists under `search:` is found by value: a row for each name, of texts, numbers and booleans."""
+"""What a definition lists under `search:` is found by value: a row for each name, of texts, numbers and booleans.
+
+The rows of a process follow from its data, so a change finds the row it replaces by its key.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, select
-
-from penstock.store import tables
+from penstock.core.definition import Version
 from penstock.store.held import Held
-from penstock.store.rows import SEARCH
+from penstock.store.rows import SEARCH, Tx
 
 LONGEST = 200
 """Characters of a value that are compared."""
-
-_s = tables.search.c
-_OF_PROCESS = select(*tables.search.columns).where(
-    _s.tid == bindparam("tid"), _s.did == bindparam("did"), _s.name == bindparam("name"), _s.pid == bindparam("of_pid")
-)
 
 
 def text_of(value: Any) -> str | None:
@@ -30,18 +27,48 @@ def text_of(value: Any) -> str | None:
     return None
 
 
-def index(held: Held) -> None:
-    """Bring a process's search rows up to date with its data."""
-    tx = held.tx
+def update(held: Held, before: Mapping[str, Any]) -> None:
+    """Bring the rows up to date with data of which `before` has what it was."""
     for name in held.version.search:
-        root, _, path = name.partition(".")
-        value = held.data(root)
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        text = text_of(value)
-        if held.process.seq > 1:
-            of = {"tid": held.tid, "did": held.did, "name": name, "of_pid": held.pid}
-            for row in tx.select(_OF_PROCESS, of, of=[SEARCH]):
-                tx.delete(SEARCH, tuple(row))
-        if text is not None:
-            tx.put(SEARCH, (held.tid, held.did, name, text, held.pid))
+        root = _root(name)
+        if root in before:
+            old, new = _text(name, before[root]), _text(name, held.data(root))
+            if old != new:
+                _delete(held.tx, held.tid, held.did, name, old, held.pid)
+                _put(held, name, new)
+
+
+def move(held: Held, to: Version) -> None:
+    """The process comes to a version that lists other names."""
+    for name in held.version.search:
+        if name not in to.search:
+            _delete(held.tx, held.tid, held.did, name, _text(name, held.data(_root(name))), held.pid)
+    for name in to.search:
+        if name not in held.version.search:
+            _put(held, name, _text(name, held.data(_root(name))))
+
+
+def remove(tx: Tx, tid: int, did: int, pid: int, names: Iterable[str], data: Mapping[str, Any]) -> None:
+    """The process is removed."""
+    for name in names:
+        _delete(tx, tid, did, name, _text(name, data.get(_root(name))), pid)
+
+
+def _root(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _text(name: str, value: Any) -> str | None:
+    for part in name.split(".")[1:]:
+        value = value.get(part) if isinstance(value, dict) else None
+    return text_of(value)
+
+
+def _put(held: Held, name: str, text: str | None) -> None:
+    if text is not None:
+        held.tx.put(SEARCH, (held.tid, held.did, name, text, held.pid))
+
+
+def _delete(tx: Tx, tid: int, did: int, name: str, text: str | None, pid: int) -> None:
+    if text is not None:
+        tx.delete(SEARCH, (tid, did, name, text, pid))

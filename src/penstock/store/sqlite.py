@@ -50,7 +50,7 @@ def error(exc: BaseException) -> PenstockError | None:
         case apsw.BusyError() | apsw.LockedError():
             return unavailable("another program holds the database", exc)
         case apsw.InterruptError():
-            return Unavailable("the read took longer than its limit")
+            return Unavailable("the statement took longer than its limit")
         case apsw.FullError():
             return Unavailable("the disk is full")
         case apsw.ConstraintError():
@@ -339,7 +339,7 @@ class Checkpointer:
     def enter(self) -> None:
         """The writer's group begins."""
         if self._wanted:
-            self._served.wait(1.0)
+            self._served.wait(20.0)
         self._turn.acquire()
 
     def leave(self) -> None:
@@ -353,24 +353,34 @@ class Checkpointer:
             if self._closed:
                 return
             self._due.clear()
+            pages = self._pages
             try:
-                done = self._checkpoint()
+                done = self._checkpoint(pages)
             except apsw.Error as exc:
                 log.warning("checkpoint failed, will try again: %s", exc)
                 done = False
             if done:
                 warned = 0
                 continue
-            # a reader holds an old snapshot; its time limit ends that, and so does the next try
-            if self._pages >= 8 * CHECKPOINT_PAGES and self._pages >= 2 * warned:
-                warned = self._pages
-                log.warning("the write-ahead log has %d pages: a reader holds an old snapshot", self._pages)
-            time.sleep(0.05)
+            if pages >= 8 * CHECKPOINT_PAGES and pages >= 2 * warned:
+                warned = pages
+                log.warning("the write-ahead log has %d pages: a reader holds an old snapshot", pages)
+            # not again at once: each try holds up the writer
+            until = time.monotonic() + 1.0
+            while self._pages < pages * 1.25 and time.monotonic() < until and not self._closed:
+                time.sleep(0.02)
             self._due.set()
 
-    def _checkpoint(self) -> bool:
-        """Move the log; True when the next group starts it anew."""
+    def _checkpoint(self, pages: int) -> bool:
+        """Move the log; True when the next group starts it anew.
+
+        For that no reader may use it. Those that begin once all is moved do not; those that began before are waited
+        for, and the writer with us, the longer the longer the log: short reads end in time at the first try, and a
+        log that grows behind long reads ends by waiting for their time limit.
+        """
+        self._db.set_busy_timeout(0)
         self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._db.set_busy_timeout(min(50 * pages // CHECKPOINT_PAGES, 15_000))
         self._served.clear()
         self._wanted = True
         try:

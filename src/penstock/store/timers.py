@@ -28,16 +28,23 @@ def start(tx: Tx, pid: int, command: do.StartTimer) -> None:
 
 
 _t = tables.timers.c
-_OF_VISIT = select(_t.purpose).where(_t.pid == bindparam("pid"), _t.n == bindparam("n")).order_by(_t.purpose)
-_DUE = select(*tables.timers.columns).where(_t.due_at <= bindparam("now")).order_by(_t.due_at).limit(bindparam("most"))
-_NEXT = select(_t.due_at).order_by(_t.due_at).limit(1)
+_DUE = (
+    select(*tables.timers.columns)
+    .where(_t.due_at <= bindparam("now"))
+    .order_by(_t.due_at, _t.pid, _t.n, _t.purpose)
+    .limit(bindparam("most"))
+)
 _NEXT_AFTER = select(_t.due_at).where(_t.due_at > bindparam("now")).order_by(_t.due_at).limit(1)
 
 
-def stop(tx: Tx, pid: int, visit: int, purpose: str | None) -> None:
-    purposes = [purpose] if purpose else [name for (name,) in tx.select(_OF_VISIT, {"pid": pid, "n": visit}, of=[TIMERS])]
-    for name in purposes:
-        tx.delete(TIMERS, (pid, visit, name))
+def stop(tx: Tx, pid: int, visit: int, purpose: str) -> None:
+    tx.delete(TIMERS, (pid, visit, purpose))
+
+
+def postpone(tx: Tx, row: Row, until: int) -> None:
+    """A timer that could not be fired is tried again later, so that it does not stand in the way of the others."""
+    if get(tx, row.pid, row.n, row.purpose) == row:
+        tx.patch(TIMERS, (row.pid, row.n, row.purpose), {"due_at": until})
 
 
 def get(tx: Tx, pid: int, n: int, purpose: str) -> Row | None:
@@ -48,11 +55,6 @@ def get(tx: Tx, pid: int, n: int, purpose: str) -> Row | None:
 def due(tx: Tx, most: int) -> list[Row]:
     """Timers that are due, earliest first."""
     return [Row(*row) for row in tx.select(_DUE, {"now": tx.now, "most": most}, of=[TIMERS])]
-
-
-def next_due(tx: Tx) -> int | None:
-    rows = tx.select(_NEXT, {}, of=[TIMERS])
-    return rows[0][0] if rows else None
 
 
 def next_due_after(tx: Tx, now: int) -> int | None:

@@ -182,6 +182,7 @@ class Writer:
             if error is not None:
                 self._one_by_one(ran, error)
         except _Outage as outage:
+            self._broken = 0
             self._answer([(unit, None, outage.error) for unit in (*units, *self._normal, *self._low)])
             self._normal.clear()
             self._low.clear()

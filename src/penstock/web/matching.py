@@ -1,6 +1,7 @@
 """From a path to the routes that stand there: a tree of segments, compiled once. A literal segment wins over `{name}`.
 
 Segments are split before they are percent-decoded, so a parameter may hold `/` as `%2F`. `{name:int}` takes whole numbers.
+A caseless tree takes literal segments in any case, and a slash at the end for nothing, as ASP.NET Core does.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class _Node(Generic[R]):
 class Paths(Generic[R]):
     """The table of a door: (method, path template) -> route."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, caseless: bool = False) -> None:
+        self._caseless = caseless
         self._root: _Node[R] = _Node()
         self._literal: dict[str, dict[str, R]] = {}
 
@@ -45,22 +47,28 @@ class Paths(Generic[R]):
                 node.child = node.child or _Node()
                 node = node.child
             else:
-                node = node.literals.setdefault(segment, _Node())
+                node = node.literals.setdefault(self._folded(segment), _Node())
         assert method not in node.routes, f"{method} {template} stands twice"
         node.routes[method] = route
         node.names[method] = tuple(names)
         if not names:
-            self._literal[template] = node.routes
+            self._literal[self._folded(template)] = node.routes
+
+    def _folded(self, text: str) -> str:
+        return text.lower() if self._caseless else text
 
     def find(self, method: str, path: str) -> tuple[R | None, dict[str, Any], dict[str, R]]:
         """Answers (route, parameters, routes by method at this path); the last is empty where nothing stands.
 
         Raises: Invalid when a parameter cannot be decoded.
         """
-        if (routes := self._literal.get(path)) is not None:
+        if self._caseless and len(path) > 1:
+            path = path.removesuffix("/")
+        folded = self._folded(path)
+        if (routes := self._literal.get(folded)) is not None:
             return routes.get(method), {}, routes
         values: list[str] = []
-        node = _walk(self._root, path.split("/"), 1, values)
+        node = _walk(self._root, path.split("/"), folded.split("/"), 1, values)
         if node is None:
             return None, {}, {}
         route = node.routes.get(method)
@@ -73,16 +81,16 @@ class Paths(Generic[R]):
         return route, found, node.routes
 
 
-def _walk(node: _Node[R], segments: list[str], at: int, values: list[str]) -> _Node[R] | None:
-    """Depth first, literals before parameters; `values` holds the parameters of the way taken."""
+def _walk(node: _Node[R], segments: list[str], folded: list[str], at: int, values: list[str]) -> _Node[R] | None:
+    """Depth first, literals (compared as `folded`) before parameters; `values` holds the parameters of the way taken."""
     if at == len(segments):
         return node if node.routes else None
-    segment = segments[at]
-    if (literal := node.literals.get(segment)) is not None and (found := _walk(literal, segments, at + 1, values)):
+    literal = node.literals.get(folded[at])
+    if literal is not None and (found := _walk(literal, segments, folded, at + 1, values)):
         return found
-    if node.child is not None and segment:
-        values.append(segment)
-        if found := _walk(node.child, segments, at + 1, values):
+    if node.child is not None and segments[at]:
+        values.append(segments[at])
+        if found := _walk(node.child, segments, folded, at + 1, values):
             return found
         values.pop()
     return None

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from penstock.errors import Invalid, Problem
+from penstock.web.folding import folding
 
 MAX_DEPTH = 100
 MAX_PARAMETERS = 200
@@ -39,15 +40,18 @@ _BYTE = re.compile(r"\(byte (\d+)\)$")
 # -------------------------------------------------------------------------------------------------------------- bodies
 
 
-def json_decoder(kind: Any) -> Decode:
-    """A decoder of JSON bodies into `kind`; it raises `Invalid` for everything it does not take."""
-    decoder = msgspec.json.Decoder(kind)
+def json_decoder(kind: Any, *, caseless: bool = False) -> Decode:
+    """A decoder of JSON bodies into `kind`; it raises `Invalid` for everything it does not take.
+
+    `caseless`: the names of members count in any case.
+    """
+    read = _caseless(kind) if caseless else msgspec.json.Decoder(kind).decode
 
     def decode(body: bytes) -> Any:
         if not body.isascii():
             _check_utf8(body)
         try:
-            value = decoder.decode(body)
+            value = read(body)
         except msgspec.ValidationError as error:
             raise _unfit(str(error)) from None
         except msgspec.DecodeError as error:
@@ -61,6 +65,12 @@ def json_decoder(kind: Any) -> Decode:
         return value
 
     return decode
+
+
+def _caseless(kind: Any) -> Decode:
+    fold = folding(kind)
+    plain = msgspec.json.Decoder()
+    return lambda body: msgspec.convert(fold(plain.decode(body)), kind)
 
 
 def form_decoder(kind: Any) -> Decode:

@@ -26,6 +26,9 @@ from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_k
 from penstock.web.waiting import ClientGone
 
 JSON = "application/json"
+TEXT_JSON = "text/json"
+ANY_JSON = "application/*+json"
+"""Every type with the suffix: what a route lists so, it reads as JSON whatever stands for the star."""
 FORM = "application/x-www-form-urlencoded"
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 30.0
@@ -52,8 +55,8 @@ class Call(Generic[D]):
     """One request, parsed and checked, as a handler sees it."""
 
     __slots__ = (
-        "_actor", "_authenticate", "_receive", "body", "content_type", "door", "headers", "idempotency_key", "path",
-        "query", "route", "scope",
+        "_actor", "_authenticate", "_receive", "body", "content", "content_type", "door", "headers", "idempotency_key",
+        "path", "query", "route", "scope",
     )  # fmt: skip
 
     def __init__(self, door: D, authenticate: Authenticate, scope: Scope, receive: Receive) -> None:
@@ -67,6 +70,8 @@ class Call(Generic[D]):
         self.path: dict[str, Any] = {}
         self.query: Any = None
         self.body: Any = None
+        self.content = b""
+        """The body as it came."""
         self.content_type: str | None = None
         """Of the body, without parameters; None when there is none."""
         self.idempotency_key: str | None = None
@@ -142,6 +147,8 @@ class Route(Generic[D]):
 
     An empty body is taken for `{}` where the Struct needs nothing.
     """
+    parse: Callable[[Call[D]], Any] | None = None
+    """Parsing beyond types, before anybody asks who calls; its answer takes the body's place. Raises: Invalid."""
     query: type[msgspec.Struct] | None = None
     response: Any = None
     """Type of the answer's body; None is no body."""
@@ -167,7 +174,7 @@ class _Compiled(Generic[D]):
 
     route: Route[D]
     bodies: Mapping[str, Decode]
-    parameters: Parameters | None
+    parameters: Parameters
     empty: Callable[[], Any] | None
     """Makes what no body stands for; None where a body is needed."""
     max_body: int
@@ -190,7 +197,11 @@ class Door(Generic[D]):
         max_body: int = MAX_BODY,
         description: str = "",
         observe: Observe | None = None,
+        lenient: bool = False,
     ) -> None:
+        """`lenient`: requests are read as ASP.NET Core does: paths and names of members count in any case, a slash at a
+        path's end and unknown parameters are nothing.
+        """
         self.routes: list[Route[D]] = []
         self.context = context
         self.name = name
@@ -203,7 +214,8 @@ class Door(Generic[D]):
         self._authenticate = authenticate
         self._observe = observe
         self._max_body = max_body
-        self._paths: Paths[_Compiled[D]] = Paths()
+        self._lenient = lenient
+        self._paths: Paths[_Compiled[D]] = Paths(caseless=lenient)
         self.add(*routes)
 
     def add(self, *routes: Route[D]) -> None:
@@ -211,7 +223,9 @@ class Door(Generic[D]):
         for route in routes:
             assert route.operation not in {known.operation for known in self.routes}, f"{route.operation} stands twice"
             self.routes.append(route)
-            self._paths.add(route.method, self.prefix + route.path, _compile(route, self._max_body))
+            self._paths.add(
+                route.method, self.prefix + route.path, _compile(route, self._max_body, lenient=self._lenient)
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -230,13 +244,14 @@ class Door(Generic[D]):
     async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer:
         compiled = self._match(call, scope)
         route = call.route = compiled.route
-        content = await _read(call.headers, receive, compiled.max_body)
+        content = call.content = await _read(call.headers, receive, compiled.max_body)
         decode = _body_decoder(call, compiled, content)
-        if compiled.parameters is not None:
-            call.query = compiled.parameters.parse(scope["query_string"])
+        call.query = compiled.parameters.parse(scope["query_string"])
         call.idempotency_key = idempotency_key(call.headers.get("idempotency-key"))
         if decode is not None:
             call.body = decode(content)
+        if route.parse is not None:
+            call.body = route.parse(call)
         if route.auth is Auth.REQUIRED:
             await call.authenticate()
         return self._render(route, await route.handler(call))
@@ -265,7 +280,7 @@ class Door(Generic[D]):
         return self.errors.render(known)
 
 
-def _compile(route: Route[D], max_body: int) -> _Compiled[D]:
+def _compile(route: Route[D], max_body: int, *, lenient: bool) -> _Compiled[D]:
     bodies: dict[str, Decode] = {}
     kind = route.request
     for content_type in route.content_types if kind is not None else ():
@@ -274,12 +289,13 @@ def _compile(route: Route[D], max_body: int) -> _Compiled[D]:
         elif content_type == FORM:
             bodies[content_type] = form_decoder(kind)
         else:
-            assert content_type == JSON, f"{route.operation}: {content_type} can only be read as bytes"
-            bodies[content_type] = json_decoder(kind)
+            known = content_type in {JSON, TEXT_JSON} or content_type.endswith("+json")
+            assert known, f"{route.operation}: {content_type} can only be read as bytes"
+            bodies[content_type] = json_decoder(kind, caseless=lenient)
     return _Compiled(
         route=route,
         bodies=bodies,
-        parameters=Parameters(route.query) if route.query is not None else _NO_PARAMETERS,
+        parameters=Parameters(route.query or _Nothing, open_ended=lenient),
         empty=kind if _needs_nothing(kind) else None,
         max_body=route.max_body or max_body,
     )
@@ -287,9 +303,6 @@ def _compile(route: Route[D], max_body: int) -> _Compiled[D]:
 
 class _Nothing(msgspec.Struct):
     """The parameters of a route that takes none."""
-
-
-_NO_PARAMETERS = Parameters(_Nothing)
 
 
 def _needs_nothing(kind: Any) -> bool:
@@ -331,11 +344,17 @@ def _body_decoder(call: Call[Any], compiled: _Compiled[Any], content: bytes) -> 
     kind, _, parameters = given.partition(";")
     kind = kind.strip().lower()
     charset = parameters.lower().replace(" ", "").replace('"', "")
-    decode = bodies.get(kind)
+    decode = bodies.get(kind) or bodies.get(_any_of_suffix(kind))
     if decode is None or ("charset=" in charset and "charset=utf-8" not in charset):
         raise Unsupported(f"cannot read {given!r}; send {' or '.join(bodies)} in UTF-8")
     call.content_type = kind
     return decode
+
+
+def _any_of_suffix(kind: str) -> str:
+    """`application/*+json` of `application/problem+json`."""
+    main, _, sub = kind.partition("/")
+    return f"{main}/*+{sub.rpartition('+')[2]}" if "+" in sub else ""
 
 
 async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
@@ -14,11 +14,20 @@ Lifespan = Callable[[], AbstractAsyncContextManager[object]]
 
 
 class Site:
-    """An ASGI application of applications. The mount `""` is needed: it answers what nobody else takes."""
+    """An ASGI application of applications. The mount `""` is needed: it answers what nobody else takes.
 
-    def __init__(self, mounts: Mapping[str, ASGIApp], lifespan: Lifespan | None = None) -> None:
+    The prefixes in `caseless` count in any case.
+    """
+
+    def __init__(
+        self, mounts: Mapping[str, ASGIApp], lifespan: Lifespan | None = None, caseless: Collection[str] = ()
+    ) -> None:
         assert "" in mounts, "somebody must answer what nobody takes"
-        self._mounts = sorted(mounts.items(), key=lambda mount: -len(mount[0]))
+        assert mounts.keys() >= set(caseless), "a caseless prefix is none of the mounts"
+        self._mounts = [
+            (prefix.lower() if prefix in caseless else prefix, prefix in caseless, app)
+            for prefix, app in sorted(mounts.items(), key=lambda mount: -len(mount[0]))
+        ]
         self._lifespan = lifespan
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -26,8 +35,11 @@ class Site:
         kind = scope["type"]
         if kind == "http":
             path: str = scope["path"]
-            for prefix, app in self._mounts:
-                if path.startswith(prefix) and (not prefix or path[len(prefix) :][:1] in {"", "/"}):
+            for prefix, caseless, app in self._mounts:
+                head = path[: len(prefix)]
+                if (head.lower() if caseless else head) != prefix:
+                    continue
+                if not prefix or path[len(prefix) :][:1] in {"", "/"}:
                     await app(scope, receive, send)
                     return
         elif kind == "lifespan":
