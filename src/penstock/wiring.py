@@ -216,6 +216,10 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
                 started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
 
+        async def shutdown(self, sockets: Any = None) -> None:
+            platform.engine.dispatcher.drain()
+            await super().shutdown(sockets=sockets)
+
     config = uvicorn.Config(
         platform.app(),
         host=host,

@@ -265,7 +265,7 @@ def test_ids_inside_of_bodies_are_looked_up_too(api: Api, process):
     assert pointers(api.post(f"/processes/{process}/restart", {"node": "nowhere"}, 400)) == {"/node"}
     api.post(f"/processes/{process}/restart", {"node": "work", "scope": 77}, (400, 409))
     assert "version 77" in api.post(f"/processes/{process}/migrate", {"version": 77}, 404)["detail"]
-    assert api.get("/items", process="no-uuid", status=404)["code"] == "not_found"
+    assert api.get("/items", process="no-uuid", expect=404)["code"] == "not_found"
     assert api.get("/processes", definition="no_such_definition")["items"] == []
     (result,) = api.post("/jobs/complete", {"jobs": [{"id": "garbage", "lease": "x"}]})["results"]
     assert result["error"]["status"] == 404

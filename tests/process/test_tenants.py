@@ -73,7 +73,7 @@ def test_lists_show_the_own_tenants_things_only(api: Api, other: Api, ours: Ours
     assert other.get("/items", definition=ours.code)["items"] == []
     assert ours.code not in {each["code"] for each in other.everything("/definitions", limit=200)}
     assert ours.process not in {each["id"] for each in other.everything("/processes", limit=200)}
-    assert other.get("/items", process=ours.process, status=404)["code"] == "not_found"
+    assert other.get("/items", process=ours.process, expect=404)["code"] == "not_found"
     assert other.poll(ours.topic) == []
 
 
@@ -92,7 +92,7 @@ def test_a_cursor_of_another_tenant_is_refused(api: Api, other: Api):
         each.start(code)
         each.start(code)
     cursor = api.get("/processes", definition=code, limit=1)["next"]
-    refused = other.get("/processes", definition=code, limit=1, cursor=cursor, status=400)
+    refused = other.get("/processes", definition=code, limit=1, cursor=cursor, expect=400)
     assert refused["problems"][0]["pointer"] == "cursor"
 
 

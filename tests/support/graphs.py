@@ -134,7 +134,11 @@ class Maker:
         for _ in range(self.random.choice([1, 2, 2])):
             target = self.code("event")
             nodes[target] = self.random.choice(
-                [{"kind": "timer", "after": "PT1M"}, {"kind": "message", "message": "M"}, {"kind": "message", "signal": "S"}]
+                [
+                    {"kind": "timer", "after": "PT1M"},
+                    {"kind": "message", "message": "M"},
+                    {"kind": "message", "signal": "S"},
+                ]
             )
             flows.append({"from": code, "to": target})
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from random import Random
 from typing import Any
 
-from support.graphs import renamed
-from support.harness import LEFT_STATES, WORKED, Harness, Refused
-
 from penstock.core import codec, decider
 from penstock.core import events as ev
-from penstock.core.definition import Boundary, Flow, Gateway, GatewayKind, Graph, Http, Item, Job, Join, Robot
+from penstock.core.definition import Boundary, Flow, Gateway, GatewayKind, Graph, Join
 from penstock.core.state import ENDED, FAILED_PHASES, Phase, Scope, Status, VisitState
+from support.graphs import renamed
+from support.harness import Harness, Refused
 
 
 class Accounts(Harness):
@@ -183,10 +183,8 @@ class Player:
     def people(self) -> None:
         verbs = [self.suspend, self.retry, self.retry, self.debug, self.skip, self.skip]
         verbs += [self.restart, self.migrate, self.rare]
-        try:
+        with suppress(Refused):
             self.pick(verbs)()
-        except Refused:
-            pass
 
     def suspend(self) -> None:
         (self.h.resume if self.h.status is Status.SUSPENDED else self.h.suspend)()
@@ -264,6 +262,3 @@ class Player:
     def _kept(self, n: int) -> bool:
         """While an answer is kept its visit still waits; a second answer is the store's to fence off."""
         return any(getattr(codec.decode_event(text), "visit", None) == n for text in [*self.h.inbox, *self.h.kept])
-
-
-__all__ = ["LEFT_STATES", "WORKED", "Accounts", "Http", "Item", "Job", "Player", "Robot", "taken_by_hand"]

@@ -174,8 +174,8 @@ class Api:
             raise Refused(f"{method} {path}: {response.status_code} {response.text}")
         return response.json() if response.content else None
 
-    def get(self, path: str, status: int | tuple[int, ...] = (), **params: Any) -> Any:
-        return self.call("GET", path, status=status, params=params)
+    def get(self, path: str, expect: int | tuple[int, ...] = (), **params: Any) -> Any:
+        return self.call("GET", path, status=expect, params=params)
 
     def post(self, path: str, body: Any = None, status: int | tuple[int, ...] = (), **more: Any) -> Any:
         return self.call("POST", path, body, status, **more)

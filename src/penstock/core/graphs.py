@@ -13,7 +13,7 @@ from penstock.core.members import CODE, Members, Source, nearest, shown
 from penstock.core.nodes import Common, Shortcut, load_node, load_shortcuts
 from penstock.core.pointers import escape
 from penstock.core.reachability import build_graph
-from penstock.core.syntax import KEYWORDS, STANDARD_ROOTS, TYPE_NAMES
+from penstock.core.syntax import KEYWORDS, RESERVED_WORDS, STANDARD_ROOTS, TYPE_NAMES
 
 MAX_NODES = 1_000
 """Of a version; the tables of what lies after a node grow with its square."""
@@ -21,7 +21,7 @@ MAX_FLOWS = 4_000
 MAX_PARALLEL = 10_000
 
 EMPTY = build_graph({}, ())
-_RESERVED = KEYWORDS | STANDARD_ROOTS | TYPE_NAMES | {"secrets"}
+_RESERVED = KEYWORDS | RESERVED_WORDS | STANDARD_ROOTS | TYPE_NAMES | {"secrets"}
 
 
 class Draft(msgspec.Struct):

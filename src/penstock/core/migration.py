@@ -24,7 +24,6 @@ from penstock.core.run import Run, View
 from penstock.core.state import ENDED, TIMEOUT, Active, Phase, Process, Scope, Status
 from penstock.errors import Problem
 
-
 _ARMED = (Phase.RUN, Phase.BACKOFF, Phase.RUN_FAILED)
 """Where a visit's boundaries wait."""
 
@@ -130,7 +129,7 @@ def _graph_of(version: Version, code: str) -> Graph | None:
 
 def _move_visit(migration: _Migration, scope: Scope, n: int, active: Active, old: Graph, new: Graph) -> Active:
     target = migration.to(active.node)
-    reason = _refusal(migration, old, new, active, target)
+    reason = _refusal(old, new, active, target)
     if reason:
         migration.problem(f"/visits/{n}", f"the token at {active.node!r}: {reason}")
         return active
@@ -140,7 +139,7 @@ def _move_visit(migration: _Migration, scope: Scope, n: int, active: Active, old
     return moved
 
 
-def _refusal(migration: _Migration, old: Graph, new: Graph, active: Active, target: str) -> str:
+def _refusal(old: Graph, new: Graph, active: Active, target: str) -> str:
     """Why a token cannot stand at the target; "" when it can."""
     node, found = old.nodes[active.node], new.nodes.get(target)
     if found is None:
@@ -181,13 +180,14 @@ def _move_waiting(migration: _Migration, scope: Scope, old: Graph, new: Graph) -
 def _same_flow(migration: _Migration, old: Graph, new: Graph, flow: Flow) -> Flow | None:
     """The flow with the same (mapped) ends; of several the one with the same id, else the one in the same place."""
     source, target = migration.to(flow.source), migration.to(flow.target)
-    found = [each for each in new.incoming.get(target, ()) if each.source == source]
-    for each in found:
-        if each.id == flow.id:
-            return each
-    beside = [each.index for each in old.incoming[flow.target] if migration.to(each.source) == source]
-    place = beside.index(flow.index)
-    return found[place] if place < len(found) else None
+    before = [each for each in old.incoming[flow.target] if migration.to(each.source) == source]
+    after = [each for each in new.incoming.get(target, ()) if each.source == source]
+    same = {each.id: each for each in after if each.id in {one.id for one in before}}
+    if flow.id in same:
+        return same[flow.id]
+    others = [each for each in after if each.id not in same]
+    place = [each.id for each in before if each.id not in same].index(flow.id)
+    return others[place] if place < len(others) else None
 
 
 def _move_vars(migration: _Migration, scope: Scope) -> dict[str, object]:

@@ -198,9 +198,7 @@ class Run:
 
     def visit_commands(self) -> list[do.Command]:
         """Rows to write, one command a visit."""
-        return [
-            do.OpenVisit(**row) if "started_at" in row else do.ChangeVisit(**row) for row in self._rows.values()
-        ]
+        return [do.OpenVisit(**row) if "started_at" in row else do.ChangeVisit(**row) for row in self._rows.values()]
 
     # -- data --------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,10 @@ MACROS = frozenset({"map", "filter", "all", "exists", "exists_one", "existsOne"}
 LISTING = frozenset({"map", "filter"})
 """Macros whose result has the order of what they run over."""
 KEYWORDS = frozenset({"true", "false", "null", "in"})
+RESERVED_WORDS = frozenset(
+    "as break const continue else for function if import let loop package namespace return var void while".split()  # noqa: SIM905
+)
+"""Words CEL keeps for itself: no name can be one of them. A node of such a code is read as `nodes.CODE`."""
 TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
 LOOP = "loop__"
 """`loop` is a reserved word of CEL: at top level it reaches the binding under this name."""

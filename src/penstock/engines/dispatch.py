@@ -112,6 +112,8 @@ class Dispatcher:
         self._calls: dict[str, int] = {}
         """The last time a queue was said to have jobs, counted in such calls."""
         self._count = itertools.count(1)
+        self.draining = False
+        """No poll waits any more."""
 
     # -- which queues are empty ------------------------------------------------------------------------------------
 
@@ -241,6 +243,15 @@ class Dispatcher:
         with self._lock:
             woken = self._woken.pop(loop, [])
         for waiter in woken:
+            if not waiter.future.done():
+                waiter.future.set_result(None)
+
+    def drain(self) -> None:
+        """The server goes down: every poll of this loop answers with what it has, and none waits any more."""
+        with self._lock:
+            self.draining = True
+            waiting = {waiter for found in self._waiting.values() for waiter in found} | set(self._held())
+        for waiter in waiting:
             if not waiter.future.done():
                 waiter.future.set_result(None)
 

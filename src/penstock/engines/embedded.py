@@ -320,7 +320,7 @@ class EmbeddedEngine:
         waiter = Waiter(queues, most, lease_ms, worker)
         try:
             await self._take(store, waiter, register=wait > 0)
-            if wait > 0 and not waiter.taken:
+            if wait > 0 and not waiter.taken and not self.dispatcher.draining:
                 await asyncio.wait((waiter.future,), timeout=wait)
             return await self._settled(store, waiter)
         finally:

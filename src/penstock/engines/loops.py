@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import PenstockError, Unavailable
@@ -45,6 +45,15 @@ SOON = 0.02
 """Seconds until a queue is looked into again whose jobs another node held."""
 
 NEVER = 2**62
+
+
+class Due(NamedTuple):
+    """A timer or a lease that has run out."""
+
+    pid: int
+    unit: Callable[[Tx], None]
+    later: Callable[[Tx], None]
+    """Puts it off."""
 
 
 class Loops:
@@ -98,19 +107,19 @@ class Loops:
     async def _unit(self, unit: Callable[[Tx], Any], keys: tuple[int, ...] = (), *, low: bool = False) -> Any:
         return await self._store.submit_async(unit, keys, low=low)
 
-    async def _all(self, units: list[tuple[int, Callable[[Tx], None]]], later: Callable[[int, Tx], None]) -> bool:
-        """Run units, each with the process it is for. True when all went well.
+    async def _all(self, due: list[Due]) -> bool:
+        """Do what is due, each in a unit of its own. True when all went well.
 
-        One that fails by a bug is put off by its place and `later`; one that the database had no time for comes again.
+        What fails by a bug is put off; what the database had no time for comes again by itself.
         """
-        waiting = [asyncio.ensure_future(self._unit(unit, (pid,))) for pid, unit in units]
-        results = await asyncio.gather(*waiting, return_exceptions=True)
-        for place, error in enumerate(results):
+        units = [asyncio.ensure_future(self._unit(each.unit, (each.pid,))) for each in due]
+        results = await asyncio.gather(*units, return_exceptions=True)
+        for each, error in zip(due, results, strict=True):
             if error is None or isinstance(error, Unavailable):
                 continue
-            log.error("process %s: what is due cannot be done", units[place][0], exc_info=error)
+            log.error("process %s: what is due cannot be done", each.pid, exc_info=error)
             with contextlib.suppress(PenstockError):
-                await self._unit(partial(later, place), (units[place][0],))
+                await self._unit(each.later, (each.pid,))
         return not any(results)
 
     # -- timers and leases ---------------------------------------------------------------------------------------------
@@ -153,8 +162,7 @@ class Loops:
             # between the two bounds; none when both clocks agree within the time the look took
             self._skew = min(max(0.0, now - time.time() * 1000), now - before)
             well = await self._all(
-                [(row.pid, partial(self._fire, row)) for row in due],
-                lambda place, tx: timers.postpone(tx, due[place], tx.now + LATER),
+                [Due(row.pid, partial(self._fire, row), partial(_postpone_timer, row)) for row in due]
             )
             if well and len(due) < MOST:
                 with self._lock:
@@ -168,8 +176,7 @@ class Loops:
         while True:
             expired = await self._unit(lambda tx: jobs.expired(tx, MOST), low=True)
             well = await self._all(
-                [(pid, partial(self._expire, pid, n)) for pid, n in expired],
-                lambda place, tx: jobs.postpone(tx, *expired[place], tx.now + LATER),
+                [Due(pid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n)) for pid, n in expired]
             )
             if not well or len(expired) < MOST:
                 return
@@ -245,7 +252,7 @@ class Loops:
     async def _sweep(self) -> None:
         after, full = 0, True
         while full:
-            pids = await self._unit(lambda tx, after=after: inbox.pids(tx, after, MOST), low=True)
+            pids = await self._unit(partial(_pids, after), low=True)
             for pid in pids:
                 self.wake(pid)
             full = len(pids) == MOST
@@ -313,3 +320,15 @@ def _look(tx: Tx) -> tuple[int, list[timers.Row], int]:
     """The time, what is due, and when the next is."""
     due = timers.due(tx, MOST)
     return tx.now, due, timers.next_due_after(tx, tx.now) or NEVER
+
+
+def _pids(after: int, tx: Tx) -> list[int]:
+    return inbox.pids(tx, after, MOST)
+
+
+def _postpone_timer(row: timers.Row, tx: Tx) -> None:
+    timers.postpone(tx, row, tx.now + LATER)
+
+
+def _postpone_lease(pid: int, n: int, tx: Tx) -> None:
+    jobs.postpone(tx, pid, n, tx.now + LATER)

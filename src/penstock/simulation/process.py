@@ -131,9 +131,10 @@ class Simulated:
 
     def scope_of(self, n: int) -> int | None:
         """The scope around a scope; a scope node's visit and the scope it opens share one number."""
-        if n == ROOT:
-            return None
-        return self._elements[n] if n in self._elements else self.visits[n].scope
+        if n in self._elements:
+            return self._elements[n]
+        visit = self.visits.get(n)
+        return None if visit is None else visit.scope
 
     # -- carrying out --------------------------------------------------------------------------------------------------
 
@@ -245,6 +246,10 @@ def _open_item(to: Simulated, c: do.OpenItem, effects: Effects) -> None:
     effects.items.append(c)
 
 
+def _close_item(to: Simulated, c: do.CloseItem, _: Effects) -> None:
+    to.items.pop(c.visit, None)
+
+
 def _start_timer(to: Simulated, c: do.StartTimer, effects: Effects) -> None:
     to.timers.setdefault(c.visit, {})[c.purpose] = c
     effects.timers.append(c)
@@ -277,7 +282,7 @@ _HANDLERS: dict[type[do.Command], Callable[[Simulated, Any, Effects], None]] = {
     do.CloseJob: Simulated.close_job,
     do.OpenItem: _open_item,
     do.ClaimItem: lambda to, c, _: to.owners.update({c.visit: c.owner}),
-    do.CloseItem: lambda to, c, _: to.items.pop(c.visit, None) and None,
+    do.CloseItem: _close_item,
     do.StartTimer: _start_timer,
     do.StopTimer: _stop_timer,
     do.Subscribe: _subscribe,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select, update
 
 from penstock.store import tables
-from penstock.store.rows import HISTORY, META, Tx
+from penstock.store.rows import META, Tx
 
 LOCK = 7_236_001
 """Advisory lock of the numbering leader."""

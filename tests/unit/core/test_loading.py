@@ -558,7 +558,7 @@ BROKEN = [
     (scope(for_each="${input.l}", output="${b.x + c.x}"), [("/nodes/s/output", "unknown_name")]),
     *(
         (scope(for_each="${input.l}", **{"as": name}), [("/nodes/s/as", "code")])
-        for name in ("input", "nodes", "a-b", "true", "int", "secrets", "1a")
+        for name in ("input", "nodes", "a-b", "true", "int", "secrets", "1a", "package", "loop", "for")
     ),
     (scope(for_each="${input.l}", **{"as": "b"}), [("", "duplicate")]),
     (scope(foreach="${input.l}"), [("/nodes/s/foreach", "unknown_member")]),

@@ -255,10 +255,10 @@ class Shape(NamedTuple):
 
 def render_workflow(workflow: Any) -> dict[str, Any]:
     """As `models.Workflow`, with what else was sent."""
-    shape = render_shape(workflow)
+    shape, made_here = render_shape(workflow), _kept(workflow) is not None
     found = models.Workflow(
         id=workflow.id,
-        name=_name(workflow.version.name) or ("" if is_sent(workflow) else workflow.version.code),
+        name=_name(workflow.version.name) or ("" if made_here else workflow.version.code),
         version=workflow.number,
         enabled=workflow.active,
         created=format_time(workflow.created_at),
@@ -266,18 +266,14 @@ def render_workflow(workflow: Any) -> dict[str, Any]:
         tasks_hierarchy=shape.edges,
     )
     plain: dict[str, Any] = msgspec.to_builtins(found)
-    if is_sent(workflow):
-        sent = workflow.document["extensions"][EXTENSION]
-        return {**sent, **plain, "tasks": sent["tasks"]}
-    return plain
-
-
-def is_sent(workflow: Any) -> bool:
-    """Whether the definition is what was sent to this door, and nothing else."""
-    return _kept(workflow) is not None
+    if not made_here:
+        return plain
+    sent = workflow.document["extensions"][EXTENSION]
+    return {**plain, "tasks": sent["tasks"], **_unknown(sent, models.Workflow)}
 
 
 def _kept(workflow: Any) -> models.Kept | None:
+    """What was sent, if the definition is that and nothing else."""
     sent = workflow.document.get("extensions", {}).get(EXTENSION)
     try:
         kept = msgspec.convert(sent, models.Kept)
