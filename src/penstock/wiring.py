@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -87,6 +88,7 @@ class Platform:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The engine's own work goes on while this is open."""
+        _calm_collector()
         settings = self.settings
         allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
         client = Outbound(allow)
@@ -119,6 +121,16 @@ class Platform:
         front = Door(_front_routes(), self, name="front", title="Penstock", version=penstock.__version__)
         mounts: dict[str, ASGIApp] = {routes.PREFIX: api, executions.MOUNT: workflows, "": front}
         return Site(mounts, self.running, caseless=[executions.MOUNT])
+
+
+def _calm_collector() -> None:
+    """Steps make many objects and hardly a cycle: look for cycles seldom, and never again at what start-up made.
+
+    With the default thresholds a server with a full cache spends a third of its time looking (docs/performance.md).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _report(task: asyncio.Task[None]) -> None:

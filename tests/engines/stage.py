@@ -13,7 +13,7 @@ from engines import invariants
 
 from penstock.config import Settings
 from penstock.core.requests import Filter, ItemFilter
-from penstock.errors import PenstockError
+from penstock.errors import Invalid, PenstockError
 from penstock.identity.model import Actor, Kind, Tenant
 from penstock.operations import definitions, items, jobs, messages, people, processes
 from penstock.operations.jobs import Completed, Failed, Poll, Thrown, job_id
@@ -69,7 +69,10 @@ class Stage:
     # -- what people and programs do -------------------------------------------------------------------------------
 
     async def deploy(self, document: dict[str, Any]) -> Any:
-        return await definitions.deploy(self.ctx, self.actor, {"penstock": 1, **document})
+        try:
+            return await definitions.deploy(self.ctx, self.actor, {"penstock": 1, **document})
+        except Invalid as error:
+            raise AssertionError(f"{error}: {error.problems}") from error
 
     async def start(self, code: str, input: Any = None, *, key: str | None = None, **more: Any) -> str:
         request = StartProcess(definition=code, input=input, **more)

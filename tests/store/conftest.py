@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import postgres as support
 
 from penstock.store import Store
+from support import postgres as support
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ import sys
 import threading
 import time
 
-from store.making import increment, put_value
-
 from penstock.store import Store
+from store.making import increment, put_value
 
 
 def endless(url: str, pid: int) -> None:

@@ -34,7 +34,7 @@ def text(name: str, *, nullable: bool = False) -> sa.Column[str]:
     return sa.Column(name, sa.Text(), nullable=nullable)
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - a list
     postgresql = op.get_bind().dialect.name == "postgresql"
     if postgresql:
         op.execute("CREATE SEQUENCE id_blocks AS BIGINT INCREMENT BY {block} START WITH 1")

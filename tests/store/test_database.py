@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from store.making import put_value, values
 
 from penstock import errors
 from penstock.store import Store
 from penstock.store.database import Address
+from penstock.store.rows import ITEM_GRANTS, MEMBERSHIPS, SUBSCRIPTIONS, VISITS
+from penstock.store.sqlite import _text
+from store.making import put_value, values
 
 
 @pytest.mark.parametrize("url", ["", "penstock.db", "sqlite://", "sqlite:///", "sqlite:///:memory:", "mysql://x/y"])
@@ -23,7 +25,7 @@ def test_an_address_of_another_kind_is_invalid(url):
 
 def test_addresses_name_a_file_or_a_server(tmp_path):
     assert Address.parse("sqlite:////var/a%20b.db").path == "/var/a b.db"
-    assert Address.parse("sqlite:///var/a.db").path == f"{os.getcwd()}/var/a.db"
+    assert Address.parse("sqlite:///var/a.db").path == f"{Path.cwd()}/var/a.db"
     assert Address.parse("postgres://u@h/d").url == "postgresql://u@h/d"
     assert Address.parse("postgresql://u@h/d").alchemy == "postgresql+psycopg://u@h/d"
 
@@ -116,9 +118,6 @@ def test_statements_by_key_use_the_index_however_small_the_table_was_when_they_w
 
 
 def test_statements_by_key_use_the_index_on_sqlite(tmp_path):
-    from penstock.store.rows import ITEM_GRANTS, MEMBERSHIPS, SUBSCRIPTIONS, VISITS
-    from penstock.store.sqlite import _text
-
     with Store.open(f"sqlite:///{tmp_path}/penstock.db") as store:
         for rows in (VISITS, SUBSCRIPTIONS, ITEM_GRANTS, MEMBERSHIPS):
             statements = [(_text(rows).delete(8), 8 * rows.keyed)]

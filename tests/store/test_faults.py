@@ -12,11 +12,11 @@ from pathlib import Path
 import apsw
 import psycopg
 import pytest
-from store.making import counter, held, increment, processes, put_value, values
-from store.proxy import Proxy
 
 from penstock import errors
 from penstock.store import Store, sqlite
+from store.making import counter, held, increment, processes, put_value, values
+from store.proxy import Proxy
 
 TESTS = Path(__file__).parents[1]
 LOADER = Path(__file__).parent / "loader.py"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
-from sqlalchemy import create_engine
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.pool import NullPool
-from store.making import put_value, values
 
 from penstock import errors
 from penstock.store import Store, migrate, tables
 from penstock.store.database import FORMAT, NEEDS, Address
+from store.making import put_value, values
 
 REGENERATE = (
     "until the first release: PYTHONPATH=src python tests/store/regenerate_initial.py; after it: a new migration"
@@ -72,8 +77,6 @@ def test_the_migrations_give_what_the_tables_say(url, other, dialect, request):
 
 
 def test_the_newest_migration_is_the_one_the_program_knows():
-    from alembic.script import ScriptDirectory
-
     scripts = ScriptDirectory.from_config(migrate.config())
     revisions = [script.revision for script in scripts.walk_revisions()]
     assert scripts.get_heads() == [f"{FORMAT:04d}"]
@@ -85,9 +88,6 @@ def test_the_newest_migration_is_the_one_the_program_knows():
 
 
 def test_nothing_is_left_to_migrate(url):
-    from alembic.autogenerate import compare_metadata
-    from alembic.migration import MigrationContext
-
     by_migrations(url)
     engine = create_engine(Address.parse(url).alchemy, poolclass=NullPool)
     with engine.connect() as connection:
@@ -128,8 +128,6 @@ def test_a_database_from_the_future_is_not_migrated(url):
 
 
 def test_a_migration_that_fails_leaves_nothing(url, dialect, request, monkeypatch):
-    from alembic import command
-
     by_migrations(url)
     engine = create_engine(Address.parse(url).alchemy, poolclass=NullPool)
 
@@ -141,15 +139,11 @@ def test_a_migration_that_fails_leaves_nothing(url, dialect, request, monkeypatc
     with pytest.raises(ZeroDivisionError):
         migrate.upgrade(url)
     with engine.connect() as connection:
-        from sqlalchemy import inspect
-
         assert not inspect(connection).has_table("half")
     engine.dispose()
 
 
 def test_the_next_migration_can_be_drafted(tmp_path, monkeypatch):
-    import shutil
-
     url = f"sqlite:///{tmp_path}/penstock.db"
     migrate.upgrade(url)
     copy = tmp_path / "migrations"

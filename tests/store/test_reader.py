@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import bindparam, func, select
-from store.making import counter, increment, processes, put_value, values
 
 from penstock import errors
-from penstock.store import Store, sqlite, tables
+from penstock.store import Store, checkpointer, sqlite, tables
+from store.making import counter, increment, processes, put_value, values
 
 ENDLESS = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
@@ -33,7 +33,7 @@ def test_a_reader_sees_all_that_was_acknowledged(store):
     def guarded(pid):
         try:
             client(pid)
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001
             failures.append(exc)
 
     threads = [threading.Thread(target=guarded, args=(pid,)) for pid in pids]
@@ -113,14 +113,11 @@ def test_async_reads_wait_in_threads_and_not_in_the_loop(store, dialect):
 
 
 def test_when_all_connections_are_busy_a_read_waits_and_then_says_so(store, dialect):
-    threads = [
-        threading.Thread(
-            target=lambda: pytest.raises(
-                errors.Unavailable, store.read, lambda read: read.rows(ENDLESS[dialect]), limit=0.6
-            )
-        )
-        for _ in range(4)
-    ]
+    def occupy():
+        with pytest.raises(errors.Unavailable):
+            store.read(lambda read: read.rows(ENDLESS[dialect]), limit=0.6)
+
+    threads = [threading.Thread(target=occupy) for _ in range(4)]
     for thread in threads:
         thread.start()
     time.sleep(0.1)
@@ -162,7 +159,7 @@ def test_core_statements_are_compiled_once_for_each_shape(store):
 
 @pytest.fixture
 def small_log(monkeypatch):
-    monkeypatch.setattr(sqlite, "CHECKPOINT_PAGES", 200)
+    monkeypatch.setattr(checkpointer, "CHECKPOINT_PAGES", 200)
     monkeypatch.setattr(sqlite, "LOG_LIMIT", 200 * 4096)
 
 

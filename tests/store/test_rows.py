@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
-from store.making import held, row, value, values
+from sqlalchemy import bindparam, delete, select
 
-from penstock.errors import Defect
+from penstock.errors import AlreadyExists, Defect
+from penstock.store import Store, tables
 from penstock.store.rows import (
     HISTORY,
     INBOX,
@@ -17,13 +18,13 @@ from penstock.store.rows import (
     PROCESS_VALUES,
     PROCESSES,
     VISITS,
+    Rows,
 )
 from penstock.store.tables import metadata
+from store.making import held, row, value, values
 
 
 def test_every_table_has_its_key_first_and_few_indexes():
-    from penstock.store.rows import Rows
-
     for table in metadata.tables.values():
         rows = Rows(table)
         assert rows.columns[: rows.keyed] == rows.key
@@ -209,8 +210,6 @@ def test_serial_rows_are_numbered_in_their_order(store):
 
 
 def test_keys_rise_and_are_not_used_twice(url):
-    from penstock.store import Store
-
     seen: list[int] = []
     for _ in range(3):
         with Store.open(url, "test") as store:
@@ -223,8 +222,6 @@ def test_keys_rise_and_are_not_used_twice(url):
 
 
 def test_an_append_only_row_is_not_overwritten(store):
-    from penstock.errors import AlreadyExists
-
     first = row(HISTORY, pid=1, seq=1, type="Started")
     store.submit(lambda tx: tx.put(HISTORY, first)).result(10)
     again = store.submit(lambda tx: tx.put(HISTORY, row(HISTORY, pid=1, seq=1, type="Other")))
@@ -249,10 +246,6 @@ def test_a_wrong_row_is_refused_where_it_is_made(store):
 
 
 def test_other_reads_and_writes_see_the_buffers(store):
-    from sqlalchemy import bindparam, delete, select
-
-    from penstock.store import tables
-
     statement = select(tables.process_values.c.key).where(tables.process_values.c.pid == bindparam("pid"))
     statement = statement.order_by("key")
 

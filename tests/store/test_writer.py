@@ -7,11 +7,11 @@ import threading
 import time
 
 import pytest
-from store.making import counter, held, increment, processes, put_value, row, values
 
 from penstock import errors
 from penstock.store import Store
 from penstock.store.rows import PROCESS_VALUES, PROCESSES, TENANTS, VISITS
+from store.making import counter, held, increment, processes, put_value, row, values
 
 
 def tenant(tid, code):

@@ -74,9 +74,7 @@ class Postgres:
             os.kill(self.pid, how)
         until = time.monotonic() + 30
         while time.monotonic() < until:
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
+            if not _alive(self.pid):
                 return
             time.sleep(0.02)
         raise RuntimeError(f"PostgreSQL {self.pid} does not stop")
@@ -139,6 +137,15 @@ def running() -> Iterator[Postgres]:
         if server is not None:
             server.stop(signal.SIGQUIT)  # nothing of it is kept
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    """A process whose parent has not yet asked how it ended is dead, although it still has its number."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
 def _free_port() -> int:

@@ -295,10 +295,7 @@ class Server:
         return self._process.pid
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the process; answers its exit code."""
-        for client in self._clients:
-            client.close()
-        self._clients = []
+        """End the process; answers its exit code. Clients stay open: who used them may want to see them fail."""
         process, self._process = self._process, None
         if process is None:
             return 0
@@ -313,6 +310,11 @@ class Server:
     def kill(self) -> None:
         """The plug is pulled."""
         self.stop(signal.SIGKILL)
+
+    def forget_clients(self) -> None:
+        for client in self._clients:
+            client.close()
+        self._clients = []
 
     def complaints(self) -> list[str]:
         """What the log should not hold."""
@@ -383,5 +385,6 @@ def serving(folder: Path, *, second: bool = False, **environment: str) -> Iterat
         yield server.start()
     finally:
         code = server.stop()
+        server.forget_clients()
     assert code == 0
     assert not server.complaints(), "\n".join(server.complaints())

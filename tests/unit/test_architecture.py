@@ -53,6 +53,10 @@ PLANTS = [
     ("elsewhere", "worker/planted.py", "import penstock.core.events"),
     ("elsewhere", "client/planted.py", "import penstock.identity"),
     ("elsewhere", "worker/planted.py", "import penstock.dialects"),
+    ("rooms", "simulation/planted.py", "import penstock.client"),
+    ("elsewhere", "worker/planted.py", "import penstock.simulation"),
+    ("simulated", "simulation/planted.py", "import penstock.identity"),
+    ("simulated", "simulation/planted.py", "import socket"),
     ("cycles", "core/planted.py", "import penstock.core.planted_too"),
 ]
 

@@ -67,14 +67,18 @@ class Chooser:
         self._given: Counter[str] = Counter()
         self._visits: dict[tuple[str, str], dict[tuple[int, int], int]] = {}
 
-    def choose(self, process: int, version: Version, node: AnyNode, visit: int, attempt: int, input: Any) -> Given | None:  # noqa: PLR0913, PLR0917
+    def choose(
+        self, process: int, version: Version, node: AnyNode, visit: int, attempt: int, input: Any
+    ) -> Given | None:
         """None when nobody answers. Raises: Unfit."""
         seen = self._visits.setdefault((version.code, node.code), {})
         count = seen.setdefault((process, visit), len(seen) + 1)
         names = {"input": input, "attempt": attempt, "visit": count}
         for key in keys_of(version, node):
             if key in self._answers:
-                return self._first(self._answers[key], names, version.tasks.get(node.task) if isinstance(node, Item) else None)
+                return self._first(
+                    self._answers[key], names, version.tasks.get(node.task) if isinstance(node, Item) else None
+                )
         return None
 
     def used_up(self, version: Version, node: AnyNode) -> bool:
@@ -107,7 +111,9 @@ def _rendered(answer: Answer, names: dict[str, Any], task: Task | None) -> Given
     if task is not None:
         output, problems = fitted(task, output)
         if problems:
-            raise Unfit(f"{answer.pointer}/output{problems[0].pointer}", f"the form of {task.code}: {problems[0].message}")
+            raise Unfit(
+                f"{answer.pointer}/output{problems[0].pointer}", f"the form of {task.code}: {problems[0].message}"
+            )
     thrown = answer.thrown
     if thrown is not None:
         output = _render(answer, "throw/data", thrown.data, names)

@@ -85,7 +85,8 @@ def _is(graph: Graph, code: str, kind: GatewayKind) -> bool:
 
 def _watched(trail: Trail, flows: tuple[Flow, ...], *, exclusive: bool) -> tuple[Flow, ...]:
     """One leave of the node asks the conditions in their order: the first begins it, the last without any that held ends
-    in what is taken unasked."""
+    in what is taken unasked.
+    """
     asked = [flow for flow in flows if flow.condition is not None]
     unasked = _unasked(flows, exclusive=exclusive)
     held = False

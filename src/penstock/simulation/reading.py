@@ -22,7 +22,9 @@ _AT_NODE = frozenset({"skip", "debug", "restart"})
 _REPEATED = re.compile(r"(\S+?)\s*\*\s*([1-9][0-9]{0,4})")
 
 
-def read_case(source: Source, value: Any, pointer: str, known: Mapping[str, Known], shared: Answers) -> Case:
+def read_case(
+    source: Source, value: Any, pointer: str, known: Mapping[str, Known], shared: Answers, now: int = NOW
+) -> Case:
     """One case; `known` begins with its own definition, `shared` are the file's answers."""
     members = Members(source, value, pointer)
     version = next(iter(known.values())).version
@@ -36,7 +38,7 @@ def read_case(source: Source, value: Any, pointer: str, known: Mapping[str, Know
         input=_plain(members, "input"),
         metadata=_plain(members, "metadata"),
         entity=_plain(members, "entity"),
-        now=time_of(members, "now", NOW),
+        now=time_of(members, "now", now),
         until=members.duration("until"),
         answers={**shared, **read_answers(members, known)},
         send=tuple(_send(source, each, at) for each, at in _entries(members, "send")),
@@ -60,7 +62,8 @@ def time_of(members: Members, name: str, default: int) -> int:
 
 
 def _plain(members: Members, name: str) -> Any:
-    return members.raw(name) if members.has(name) else members.asked.append(name)
+    value = members.raw(name)
+    return value if members.has(name) else None
 
 
 def _entries(members: Members, name: str) -> list[tuple[Any, str]]:
@@ -107,11 +110,10 @@ def _order(source: Source, value: Any, pointer: str, known: Mapping[str, Known])
     members = Members(source, value, pointer)
     do = members.choice("do", ORDERS) or "retry"
     of = members.text("of")
-    if of is not None and of not in known:
-        members.problem("of", f"there is no definition {shown(of)} here{nearest(of, known)}", "unknown")
-    node = None
-    if do in _AT_NODE:
-        node = node_of(members, "node", known[of] if of in known else next(iter(known.values())))
+    meant = next(iter(known.values())) if of is None else known.get(of)
+    if meant is None:
+        members.problem("of", f"there is no definition {shown(of)} here{nearest(of or '', known)}", "unknown")
+    node = node_of(members, "node", meant) if do in _AT_NODE else None
     given = [name for name in ORDERS[do] if members.has(name)]
     if do == "debug" and len(given) != 1:
         members.problem(None, "exactly one of input, output must be there", "required")
@@ -134,15 +136,17 @@ def _order(source: Source, value: Any, pointer: str, known: Mapping[str, Known])
     return order
 
 
-def node_of(members: Members, name: str, known: Known) -> str | None:
+def node_of(members: Members, name: str, known: Known | None) -> str | None:
     value = members.text(name)
-    return None if value is None else _checked(members.source, value, members.at(name), known)
+    return value if value is None or known is None else _checked(members.source, value, members.at(name), known)
 
 
 def _checked(source: Source, code: str, pointer: str, known: Known) -> str:
     places = known.version.places
     if code not in places:
-        source.problem(pointer, f"{known.version.code} has no node {shown(code)}{nearest(code, places)}", "unknown_node")
+        source.problem(
+            pointer, f"{known.version.code} has no node {shown(code)}{nearest(code, places)}", "unknown_node"
+        )
     return code
 
 
@@ -201,7 +205,8 @@ def _status(members: Members, incidents: tuple[Incident, ...] | None, waiting: t
 
 
 def _match(members: Members, name: str) -> Match | None:
-    return _match_of(members.raw(name)) if members.has(name) else members.asked.append(name)
+    value = _plain(members, name)
+    return _match_of(value) if members.has(name) else None
 
 
 def _match_of(value: Any) -> Match:
@@ -239,7 +244,9 @@ def _nodes(members: Members, name: str, known: Mapping[str, Known]) -> tuple[str
 def _check_place(source: Source, place: str, pointer: str, known: Mapping[str, Known]) -> None:
     definition, slash, code = place.rpartition("/")
     if slash and definition not in known:
-        source.problem(pointer, f"there is no definition {shown(definition)} here{nearest(definition, known)}", "unknown")
+        source.problem(
+            pointer, f"there is no definition {shown(definition)} here{nearest(definition, known)}", "unknown"
+        )
     else:
         _checked(source, code, pointer, known[definition] if slash else next(iter(known.values())))
 

@@ -64,7 +64,7 @@ class World:
     def __init__(self, definitions: Mapping[str, Known], chooser: Chooser, now: int) -> None:
         self.definitions = definitions
         self.chooser = chooser
-        self.now = now
+        self.began = self.now = now
         self.processes: list[Simulated] = []
         self.unfit: list[Unfit] = []
         """Answers that could not be given."""
@@ -301,9 +301,7 @@ class World:
         return False
 
     def _waiters(self, name: str, key: str) -> list[tuple[Simulated, do.Subscribe]]:
-        return [
-            (process, waiter) for process, waiter in self._listeners(name, signal=False) if waiter.key == key
-        ]
+        return [(process, waiter) for process, waiter in self._listeners(name, signal=False) if waiter.key == key]
 
     def _listeners(self, name: str, *, signal: bool) -> list[tuple[Simulated, do.Subscribe]]:
         found = []

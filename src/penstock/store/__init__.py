@@ -14,7 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from penstock.errors import Unavailable
 from penstock.store.database import Address, Connection, FileLock, ReadConnection
@@ -106,7 +106,8 @@ class Store:
             raise Unavailable("the store is closed")
         self._listeners.append(callback)
         if self.dialect == "postgresql" and self._remote is None:
-            from penstock.store.postgres import Listener, PostgresWriter
+            from penstock.store.listener import Listener  # noqa: PLC0415
+            from penstock.store.postgres import PostgresWriter  # noqa: PLC0415
 
             writer = self._connection
             assert isinstance(writer, PostgresWriter)
@@ -131,7 +132,7 @@ class Store:
         if self._lock is not None:
             self._lock.release()
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,19 +144,19 @@ class Store:
 
 def _writer(address: Address, node: str) -> Connection:
     if address.dialect == "sqlite":
-        from penstock.store.sqlite import SQLiteWriter
+        from penstock.store.sqlite import SQLiteWriter  # noqa: PLC0415
 
         return SQLiteWriter(address)
-    from penstock.store.postgres import PostgresWriter
+    from penstock.store.postgres import PostgresWriter  # noqa: PLC0415
 
     return PostgresWriter(address, node)
 
 
 def _reader(address: Address) -> ReadConnection:
     if address.dialect == "sqlite":
-        from penstock.store.sqlite import SQLiteReader
+        from penstock.store.sqlite import SQLiteReader  # noqa: PLC0415
 
         return SQLiteReader(address)
-    from penstock.store.postgres import PostgresReader
+    from penstock.store.postgres import PostgresReader  # noqa: PLC0415
 
     return PostgresReader(address)

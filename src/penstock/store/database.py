@@ -15,11 +15,13 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import Dialect
+from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from penstock.errors import Conflict, Defect, Invalid, PenstockError, Unavailable
 from penstock.store.rows import Key, Row, Rows, Statement, Writes
+from penstock.store.tables import id_blocks, metadata
 
 FORMAT = 1
 """Number of the newest migration this program knows."""
@@ -75,7 +77,7 @@ class Connection(Protocol):
     def commit(self, writes: Writes, notices: Sequence[str]) -> None: ...
     def rollback(self) -> None: ...
     def reconnect(self) -> bool:
-        """Connect again; was the commit whose answer was lost carried out?"""
+        """Connect again; true when the commit whose answer was lost was carried out."""
         ...
 
     def error(self, exc: BaseException) -> PenstockError | None:
@@ -116,7 +118,7 @@ class Address:
         path = unquote(url[len("sqlite:///") :])
         if not path or path == ":memory:":
             raise Invalid("the database needs a file: sqlite:///PATH")
-        return cls("sqlite", url, os.path.abspath(path))
+        return cls("sqlite", url, str(Path(path).absolute()))
 
     @property
     def alchemy(self) -> str:
@@ -174,7 +176,7 @@ class Compiler:
         if len(self._compiled) >= _COMPILED_AT_MOST:
             self._compiled.clear()
         # what SQLAlchemy's own engine does; its drivers for SQLite are none of apsw
-        compiled, extracted, collected, _ = statement._compile_w_cache(
+        compiled, extracted, collected, _ = statement._compile_w_cache(  # noqa: SLF001
             self.dialect, compiled_cache=self._compiled, column_keys=sorted(named)
         )
         assert isinstance(compiled, SQLCompiler)
@@ -182,7 +184,7 @@ class Compiler:
             named, extracted_parameters=extracted, escape_names=False, _collected_params=collected
         )
         if compiled.post_compile_params:  # a list of unknown length (IN)
-            state = compiled._process_parameters_for_postcompile(bound)
+            state = compiled._process_parameters_for_postcompile(bound)  # noqa: SLF001
             return state.statement, tuple(state.positional_parameters)
         return compiled.string, tuple([bound[name] for name in compiled.positiontup or ()])
 
@@ -216,10 +218,6 @@ def needs_schema(revision: str | None, needs: str | None, place: str) -> bool:
 
 def schema(dialect: Dialect) -> list[str]:
     """The whole schema as statements, for an empty database; the last ones stamp it with `FORMAT`."""
-    from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
-
-    from penstock.store.tables import id_blocks, metadata
-
     made: list[Any] = [CreateSequence(id_blocks)] if dialect.supports_sequences else []
     for table in metadata.sorted_tables:
         made.append(CreateTable(table))

@@ -24,7 +24,7 @@ class Unit:
 
     __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started")
 
-    def __init__(self, fn: Callable[[Tx], Any], keys: Sequence[int], low: bool, future: Any, loop: Any) -> None:
+    def __init__(self, fn: Callable[[Tx], Any], keys: Sequence[int], future: Any, loop: Any, *, low: bool) -> None:
         self.fn = fn
         self.keys = keys
         self.low = low

@@ -39,9 +39,9 @@ def upgrade(url: str) -> str:
 
 
 def _upgrade(address: Address) -> str:
-    from sqlalchemy import create_engine, inspect
-    from sqlalchemy.exc import OperationalError
-    from sqlalchemy.pool import NullPool
+    from sqlalchemy import create_engine, inspect  # noqa: PLC0415
+    from sqlalchemy.exc import OperationalError  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     engine = create_engine(address.alchemy, poolclass=NullPool)
     try:
@@ -73,8 +73,8 @@ def _begin(connection: Connection) -> None:
 
 def run(connection: Connection, revision: str = "head") -> None:
     """Run what is missing up to `revision`, in the connection's transaction."""
-    from alembic import command
-    from alembic.util import CommandError
+    from alembic import command  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     try:
         command.upgrade(config(connection), revision)
@@ -84,7 +84,7 @@ def run(connection: Connection, revision: str = "head") -> None:
 
 def config(connection: Connection | None = None) -> Config:
     """Alembic's configuration; `migrations/env.py` takes the connection from it."""
-    from alembic.config import Config
+    from alembic.config import Config  # noqa: PLC0415
 
     made = Config()
     made.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
@@ -98,9 +98,9 @@ def draft(kind: str, message: str, url: str) -> Path:
 
     Raises: Conflict when the database is not at the newest version, or `kind` is not pre or post.
     """
-    from alembic import command
-    from sqlalchemy import create_engine
-    from sqlalchemy.pool import NullPool
+    from alembic import command  # noqa: PLC0415
+    from sqlalchemy import create_engine  # noqa: PLC0415
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415
 
     if kind not in ("pre", "post"):
         raise Conflict("a migration is pre (safe under the old code) or post (all nodes are new)")

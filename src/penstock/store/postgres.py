@@ -1,4 +1,4 @@
-"""PostgreSQL through psycopg 3: the writer's connection, a reader's, and the listener.
+"""PostgreSQL through psycopg 3: the writer's connection and a reader's.
 
 A flush sends each table's rows as one JSON parameter to one prepared statement, all statements and the COMMIT in one
 pipeline: one round trip, and the least work under the interpreter's lock (docs/decisions/0001-writer-thread.md).
@@ -8,11 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import select
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -23,7 +19,7 @@ from psycopg.types.numeric import Int8Dumper
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
-from penstock.store.database import Address, Begun, Compiler, needs_schema, schema, unavailable
+from penstock.store.database import Address, Begun, Compiler, needs_schema, schema
 from penstock.store.rows import PROCESSES, Key, Row, Rows, Statement, Writes
 
 log = logging.getLogger(__name__)
@@ -54,7 +50,8 @@ _LOCK = (
 _THERE = "SELECT pid FROM processes WHERE pid = ANY(%s)"
 
 
-def _connect(address: Address, purpose: str) -> psycopg.Connection[Row]:
+def attach(address: Address, purpose: str) -> psycopg.Connection[Row]:
+    """A new connection. Raises: the driver's errors."""
     # what the operator's address says wins; a peer that is gone is noticed within half a minute
     defaults: dict[str, Any] = {
         "connect_timeout": 5,
@@ -72,32 +69,33 @@ def _connect(address: Address, purpose: str) -> psycopg.Connection[Row]:
     return connection
 
 
+_ERRORS: list[tuple[type[Exception] | tuple[type[Exception], ...], type[PenstockError], str]] = [
+    (psycopg.errors.NotNullViolation, Defect, "PostgreSQL"),
+    (psycopg.IntegrityError, Conflict, "a constraint is violated"),
+    ((psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex), TooLarge, "a value is too large"),
+    (psycopg.errors.QueryCanceled, Unavailable, "the statement took longer than its limit"),
+    (psycopg.DataError, Invalid, "a value cannot be stored"),
+    (psycopg.ProgrammingError, Defect, "PostgreSQL"),
+    ((psycopg.OperationalError, psycopg.InterfaceError), Unavailable, "the database does not answer"),
+    (psycopg.errors.ReadOnlySqlTransaction, Unavailable, "the database takes no writes"),
+    (psycopg.Error, Defect, "PostgreSQL"),
+    ((UnicodeEncodeError, OverflowError), Invalid, "a value cannot be stored"),
+]
+"""The first that fits counts: the narrow before the wide."""
+
+
 def error(exc: BaseException) -> PenstockError | None:
     """A driver's error as ours."""
-    match exc:
-        case psycopg.errors.UniqueViolation():
-            table, name = exc.diag.table_name or "", exc.diag.constraint_name
-            return AlreadyExists(f"{table} has another row with the same key ({name})", table=table)
-        case psycopg.errors.NotNullViolation():
-            return Defect(f"PostgreSQL: {exc.diag.message_primary}")
-        case psycopg.IntegrityError():
-            return Conflict(f"{exc.diag.message_primary}", table=exc.diag.table_name or "")
-        case psycopg.errors.ProgramLimitExceeded() | psycopg.errors.StatementTooComplex():
-            return TooLarge(f"a value is too large: {exc.diag.message_primary}")
-        case psycopg.errors.QueryCanceled():
-            return Unavailable("the statement took longer than its limit")
-        case psycopg.errors.DeadlockDetected() | psycopg.errors.SerializationFailure():
-            return Unavailable("two nodes met", again=True)
-        case psycopg.DataError():
-            return Invalid(f"a value cannot be stored: {exc.diag.message_primary or exc}")
-        case psycopg.errors.UndefinedTable() | psycopg.errors.SyntaxError() | psycopg.ProgrammingError():
-            return Defect(f"PostgreSQL: {exc.diag.message_primary or exc}")
-        case psycopg.OperationalError() | psycopg.InterfaceError() | psycopg.errors.ReadOnlySqlTransaction():
-            return unavailable("the database does not answer", exc)
-        case psycopg.Error():
-            return Defect(f"PostgreSQL: {exc}")
-        case UnicodeEncodeError() | OverflowError():
-            return Invalid(f"a value cannot be stored: {exc}")
+    if isinstance(exc, psycopg.errors.UniqueViolation):
+        table, name = exc.diag.table_name or "", exc.diag.constraint_name
+        return AlreadyExists(f"{table} has another row with the same key ({name})", table=table)
+    if isinstance(exc, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure):
+        return Unavailable("two nodes met", again=True)
+    for kinds, ours, what in _ERRORS:
+        if isinstance(exc, kinds):
+            # the first line alone: the others quote values
+            text = (exc.diag.message_primary if isinstance(exc, psycopg.Error) else None) or str(exc)
+            return ours(f"{what}: {text.strip().partition(chr(10))[0]}")
     return None
 
 
@@ -211,7 +209,7 @@ class PostgresWriter:
         )
 
     def _attach(self) -> tuple[psycopg.Connection[Row], Row]:
-        db = _connect(self._address, f"writer {self._node}")
+        db = attach(self._address, f"writer {self._node}")
         db.prepared_max = 500
         for setting in (
             # indexes always: a plan made while a table was small must not stay a scan when it has grown
@@ -287,11 +285,11 @@ class PostgresWriter:
 
     def begin(self, pids: list[int]) -> Begun:
         self.dirty = False
-        with self._pipeline():
-            self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
-            self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
-            if pids:
-                self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
+        try:
+            self._begin(pids)
+        except psycopg.errors.ReadOnlySqlTransaction:
+            self._db.close()  # the roles of the servers have changed: connect again, by the address
+            raise
         self.statements += 3 if pids else 2
         clock = self._node_cursor.fetchone()
         if clock is None:
@@ -308,6 +306,13 @@ class PostgresWriter:
         there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
         self.statements += 1
         return Begun(clock[0], locked, frozenset(row[0] for row in there))
+
+    def _begin(self, pids: list[int]) -> None:
+        with self._pipeline():
+            self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
+            self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
+            if pids:
+                self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
 
     def get(self, rows: Rows, key: Key) -> Row | None:
         self.statements += 1
@@ -355,7 +360,7 @@ class PostgresWriter:
             with self._db.pipeline():
                 try:
                     yield
-                except Exception as exc:
+                except Exception as exc:  # noqa: BLE001 - raised again below
                     first = exc
         except psycopg.Error as exc:
             raise first or exc from None
@@ -445,7 +450,7 @@ class PostgresReader:
             except psycopg.OperationalError:
                 if not self._db.closed:
                     raise
-        self._db = _connect(self._address, "reader")
+        self._db = attach(self._address, "reader")
         self._db.execute(text.encode())
 
     def rows(self, statement: Statement, params: Any) -> list[Row]:
@@ -463,63 +468,3 @@ class PostgresReader:
     def close(self) -> None:
         if self._db is not None:
             self._db.close()
-
-
-class Listener:
-    """Waits for other nodes' notices on a connection and a thread of its own.
-
-    When nothing came for `poll` seconds, or the connection was lost in between, it says `*`: anything may have
-    happened.
-    """
-
-    def __init__(self, address: Address, heard: Callable[[list[str]], object], own: Callable[[], int]) -> None:
-        """`own`: the writer's backend, whose notices were delivered already."""
-        self._address = address
-        self._heard = heard
-        self._own = own
-        self._closed = False
-        self._wake_read, self._wake_write = os.pipe()
-        self.poll = 5.0
-        self._thread = threading.Thread(target=self._run, name="penstock-listen", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        while not self._closed:
-            try:
-                with _connect(self._address, "listener") as db:
-                    db.execute(f"LISTEN {CHANNEL}")
-                    self._tell(["*"])
-                    self._listen(db)
-            except (psycopg.Error, OSError) as exc:
-                if not self._closed:
-                    log.warning("notices of other nodes are not heard, will connect again: %s", exc)
-            select.select([self._wake_read], [], [], 1.0)
-
-    def _listen(self, db: psycopg.Connection[Row]) -> None:
-        silent_at = time.monotonic() + self.poll
-        while not self._closed:
-            left = max(0.0, silent_at - time.monotonic())
-            ready, _, _ = select.select([db.fileno(), self._wake_read], [], [], left)
-            if not ready:
-                self._tell(["*"])
-            elif db.fileno() in ready:
-                own = self._own()
-                payloads = [n.payload for n in db.notifies(timeout=0) if n.pid != own]
-                if payloads:
-                    self._tell([line for payload in payloads for line in payload.split("\n")])
-                if db.closed:
-                    raise psycopg.OperationalError("connection lost")
-            silent_at = time.monotonic() + self.poll
-
-    def _tell(self, payloads: list[str]) -> None:
-        try:
-            self._heard(payloads)
-        except Exception:
-            log.exception("a listener failed")
-
-    def close(self) -> None:
-        self._closed = True
-        os.write(self._wake_write, b"x")
-        self._thread.join()
-        os.close(self._wake_read)
-        os.close(self._wake_write)

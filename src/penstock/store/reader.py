@@ -113,7 +113,7 @@ class Reader:
         finally:
             try:
                 connection.end()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - what was read is good
                 log.warning("a read did not end well: %s", exc)
 
     def close(self) -> None:

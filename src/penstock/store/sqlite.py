@@ -1,4 +1,4 @@
-"""SQLite through apsw: the writer's connection, a reader's, and the checkpointer's that keeps the log bounded.
+"""SQLite through apsw: the writer's connection and a reader's.
 
 A statement that runs lets go of the interpreter's lock and has to win it back, which under a busy event loop costs
 up to a whole switch interval, whatever the statement itself costs. So a flush writes many rows in one statement.
@@ -6,9 +6,7 @@ up to a whole switch interval, whatever the statement itself costs. So a flush w
 
 from __future__ import annotations
 
-import logging
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
@@ -18,18 +16,15 @@ import apsw
 from sqlalchemy.dialects import sqlite as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
+from penstock.store.checkpointer import Checkpointer
 from penstock.store.database import Address, Begun, Compiler, needs_schema, schema, unavailable
 from penstock.store.rows import Key, Row, Rows, Statement, Writes
 from penstock.store.tables import ID_BLOCK
-
-log = logging.getLogger(__name__)
 
 LOCK_WAIT = 5.0
 """Seconds to wait for another program's write lock (a backup, a shell) before `Unavailable`."""
 LARGEST = 64 << 20
 """Bytes of the largest value or row; the platform's own limits are far below."""
-CHECKPOINT_PAGES = 4_000
-"""Pages of log after which it is moved into the database; 16 MiB."""
 LOG_LIMIT = 64 << 20
 """Bytes the log file keeps after it was moved."""
 
@@ -69,7 +64,7 @@ def error(exc: BaseException) -> PenstockError | None:
 
 
 def _constraint(exc: apsw.ConstraintError) -> PenstockError:
-    # "UNIQUE constraint failed: users.tid, users.email"
+    # the text is of the form UNIQUE constraint failed, colon, users.tid, users.email
     columns = str(exc).rpartition(": ")[2]
     table = columns.partition(".")[0]
     names = ", ".join(column.rpartition(".")[2] for column in columns.split(", "))
@@ -190,7 +185,7 @@ class SQLiteWriter:
         ):
             run(f"PRAGMA {pragma}").fetchall()
         self._create()
-        self._checkpointer = Checkpointer(self._path)
+        self._checkpointer = Checkpointer(_open(self._path, apsw.SQLITE_OPEN_READWRITE))
         # replaces the automatic checkpoint, which would run inside a commit
         self._db.set_wal_hook(self._checkpointer.grown)
 
@@ -210,7 +205,7 @@ class SQLiteWriter:
             raise
         run("COMMIT")
 
-    def begin(self, pids: list[int]) -> Begun:
+    def begin(self, pids: list[int]) -> Begun:  # noqa: ARG002 - one writer holds everything
         if self._checkpointer is not None:
             self._checkpointer.enter()
             self._inside = True
@@ -276,7 +271,7 @@ class SQLiteWriter:
                 run(text.put(len(portion)), tuple(chain.from_iterable(portion)))
                 self.statements += 1
 
-    def commit(self, writes: Writes, notices: Sequence[str]) -> None:
+    def commit(self, writes: Writes, notices: Sequence[str]) -> None:  # noqa: ARG002 - nobody else listens
         if writes:
             self.flush(writes)
         self.statements += 1
@@ -303,105 +298,6 @@ class SQLiteWriter:
     def close(self) -> None:
         if self._checkpointer is not None:
             self._checkpointer.close()
-        self._db.close()
-
-
-class Checkpointer:
-    """Moves the log into the database, on a connection and a thread of its own.
-
-    Most of it without holding anybody up (PASSIVE); then, between two groups, the rest (RESTART), so that the next
-    group writes to the log's beginning. The writer takes the lock again at once after each group, so waiting for
-    SQLite's lock would never end under load: the two agree on turns by `enter` and `leave`.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._db = _open(path, apsw.SQLITE_OPEN_READWRITE)
-        self._db.set_busy_timeout(0)
-        self._db.execute("PRAGMA synchronous=FULL").fetchall()
-        self._db.execute("PRAGMA fullfsync=1").fetchall()
-        self._db.wal_autocheckpoint(0)
-        self._pages = 0
-        self._due = threading.Event()
-        self._turn = threading.Lock()
-        self._wanted = False
-        self._served = threading.Event()
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name="penstock-checkpoint", daemon=True)
-        self._thread.start()
-
-    def grown(self, _db: apsw.Connection, _name: str, pages: int) -> int:
-        """SQLite calls this after each commit with the log's length."""
-        self._pages = pages
-        if pages >= CHECKPOINT_PAGES:
-            self._due.set()
-        return apsw.SQLITE_OK
-
-    def enter(self) -> None:
-        """The writer's group begins."""
-        if self._wanted:
-            self._served.wait(20.0)
-        self._turn.acquire()
-
-    def leave(self) -> None:
-        """The writer's group is over."""
-        self._turn.release()
-
-    def _run(self) -> None:
-        warned = 0
-        while True:
-            self._due.wait()
-            if self._closed:
-                return
-            self._due.clear()
-            pages = self._pages
-            try:
-                done = self._checkpoint(pages)
-            except apsw.Error as exc:
-                log.warning("checkpoint failed, will try again: %s", exc)
-                done = False
-            if done:
-                warned = 0
-                continue
-            if pages >= 8 * CHECKPOINT_PAGES and pages >= 2 * warned:
-                warned = pages
-                log.warning("the write-ahead log has %d pages: a reader holds an old snapshot", pages)
-            # not again at once: each try holds up the writer
-            until = time.monotonic() + 1.0
-            while self._pages < pages * 1.25 and time.monotonic() < until and not self._closed:
-                time.sleep(0.02)
-            self._due.set()
-
-    def _checkpoint(self, pages: int) -> bool:
-        """Move the log; True when the next group starts it anew.
-
-        For that no reader may use it. Those that begin once all is moved do not; those that began before are waited
-        for, and the writer with us, the longer the longer the log: short reads end in time at the first try, and a
-        log that grows behind long reads ends by waiting for their time limit.
-        """
-        self._db.set_busy_timeout(0)
-        self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        self._db.set_busy_timeout(min(50 * pages // CHECKPOINT_PAGES, 15_000))
-        self._served.clear()
-        self._wanted = True
-        try:
-            with self._turn:
-                self._wanted = False
-                self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-        except apsw.BusyError:
-            return False
-        finally:
-            self._wanted = False
-            self._served.set()
-        return True
-
-    def close(self) -> None:
-        self._closed = True
-        self._due.set()
-        self._thread.join()
-        try:
-            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error as exc:
-            log.info("the log stays for the next start: %s", exc)
         self._db.close()
 
 

@@ -102,7 +102,7 @@ class Writer:
         Raises: Unavailable when closed or when too many wait.
         """
         future: Future[T] = Future()
-        self._put(Unit(unit, tuple(keys), low, future, None))
+        self._put(Unit(unit, tuple(keys), future, None, low=low))
         return future
 
     def submit_async(
@@ -111,7 +111,7 @@ class Writer:
         """The same from a coroutine."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(Unit(unit, tuple(keys), low, future, loop))
+        self._put(Unit(unit, tuple(keys), future, loop, low=low))
         return future
 
     @property
@@ -240,7 +240,7 @@ class Writer:
             group = Group(self._kept, begun.now, begun.locked)
             self._run_units(group, self._ready(units, begun.held), ran)
             group.commit()
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001 - the driver's, ours and a unit's alike
             error = exc.error if isinstance(exc, Failed) else ours(exc, connection)
             if group is None:
                 self._not_begun(error)
@@ -333,7 +333,7 @@ class Writer:
                 raise _Outage(ours(exc, self.connection)) from exc
 
     def _recover(self, *, in_doubt: bool) -> bool:
-        """Connect again; was the transaction in doubt carried out?
+        """Connect again; true when the transaction in doubt was carried out.
 
         Raises: _Outage.
         """
@@ -346,7 +346,7 @@ class Writer:
                 error = ours(exc, self.connection)
                 if time.monotonic() > until:
                     if not self._down:
-                        log.error("the database cannot be reached: %s", error)
+                        log.error("the database cannot be reached: %s", error)  # noqa: TRY400 - once, in one line
                     self._down = True
                     raise _Outage(Unavailable(error.message, retry_after=1)) from exc
                 time.sleep(pause)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 
+from penstock.worker import Worker
 from support.server import Api, Contract, Server
 
 PREFIX = "/api/workflow/v1.0"
@@ -132,3 +136,16 @@ class Caller:
     def work(self, drawn: Drawn, name: str) -> None:
         """Take the job of a task and complete it."""
         self.native.finish(self.native.take(drawn.subjects[name]))
+
+
+@contextlib.contextmanager
+def working(worker: Worker) -> Iterator[None]:
+    """The worker runs in a thread for the time of the block."""
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker.stop()
+        thread.join(8)
+        assert not thread.is_alive()

@@ -87,8 +87,9 @@ def test_another_media_type_is_415(nobody, workflow, kind):
 
 
 def test_a_large_body_is_413(nobody, workflow):
-    body = b'{"data":{"workflowId":"' + b"x" * 1_100_000 + b'"}}'
-    assert nobody.request("POST", nobody.executions(workflow), content=body, headers=JSON).status_code == 413
+    for path, size in ((nobody.workflows, 1_100_000), (nobody.executions(workflow), 9_000_000)):
+        body = b'{"data":{"workflowId":"' + b"x" * size + b'"}}'
+        assert nobody.request("POST", path, content=body, headers=JSON).status_code == 413
 
 
 @pytest.mark.parametrize("header", [None, "Basic eDp5", "Bearer", "Bearer pt_unknown"])

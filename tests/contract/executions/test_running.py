@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from contract.executions.door import Drawn
+from contract.executions.door import Drawn, working
 from penstock.client import Client
 from penstock.worker import Job, Worker
 from support.server import until
@@ -34,15 +34,10 @@ def test_a_diamonds_join_runs_once(caller):
 
     for name in "abcde":
         register(name)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
+    with working(worker):
         ids = [caller.start(workflow)["data"]["id"] for _ in range(10)]
         for id in ids:
             until(partial(finished, id))
-    finally:
-        worker.stop()
-        thread.join(8)
     for id in ids:
         assert sorted(runs[id]) == ["a", "b", "c", "d", "e"]
         assert runs[id][0] == "a"

@@ -57,16 +57,16 @@ def parse_workflow(body: models.WorkflowRequest, content: bytes) -> dict[str, An
     """
     draft = body.data
     raw = _members(_members(msgspec.json.decode(content))["data"])
-    problems = list(_check(draft, raw))
+    tasks = [_task(index, each) for index, each in enumerate(draft.tasks)]
+    problems = list(_check(draft, tasks, raw))
     if problems:
         raise Invalid(f"the workflow has {len(problems)} problem{'s' * (len(problems) != 1)}", problems)
-    tasks = [_task(index, each) for index, each in enumerate(draft.tasks)]
     edges = [models.Edge(parent=parent, child=child) for parent, child in _pairs(draft)]
     kept = models.Kept(name=draft.name or "", tasks=tasks, tasks_hierarchy=edges)
     sent = msgspec.to_builtins(kept)
     for task, given in zip(sent["tasks"], raw["tasks"], strict=True):
-        task.update(_unknown(given, models.Task))
-    sent.update(_unknown(raw, models.Workflow))
+        task.update(_unknown(given, _OF_TASK))
+    sent.update(_unknown(raw, _OF_WORKFLOW))
     return {
         "penstock": 1,
         "name": kept.name,
@@ -83,9 +83,8 @@ def code_of(id: str) -> str:
 
 def _task(index: int, draft: models.TaskDraft) -> models.Task:
     subject = canonical(draft.subject_id or "")
-    made = str(uuid5(_SUBJECTS, f"{index}/{subject}"))
     return models.Task(
-        id=canonical(draft.id) if draft.id is not None else made,
+        id=canonical(draft.id) if draft.id is not None else str(uuid5(_SUBJECTS, f"{index}/{subject}")),
         subject_id=subject,
         name=draft.name or "",
         parameters=draft.parameters or {},
@@ -133,15 +132,21 @@ def _members(value: dict[str, Any]) -> dict[str, Any]:
 _SPELLINGS = {name.lower(): name for name in ("data", "tasks")}
 
 
-def _unknown(value: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
-    known = {field.encode_name.lower() for field in msgspec.structs.fields(kind)}
+def _spelt(kind: type[msgspec.Struct]) -> frozenset[str]:
+    return frozenset(field.encode_name.lower() for field in msgspec.structs.fields(kind))
+
+
+_OF_TASK, _OF_WORKFLOW = _spelt(models.Task), _spelt(models.Workflow)
+
+
+def _unknown(value: dict[str, Any], known: frozenset[str]) -> dict[str, Any]:
     return {name: each for name, each in value.items() if name.lower() not in known}
 
 
 # -- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _check(draft: models.WorkflowDraft, raw: dict[str, Any]) -> Iterator[Problem]:
+def _check(draft: models.WorkflowDraft, tasks: list[models.Task], raw: dict[str, Any]) -> Iterator[Problem]:
     if len(draft.tasks) > MAX_NODES:
         yield Problem("/data/tasks", f"a workflow may have {MAX_NODES:,} tasks", "limit")
         return
@@ -153,28 +158,27 @@ def _check(draft: models.WorkflowDraft, raw: dict[str, Any]) -> Iterator[Problem
         yield Problem("/data", f"nests more than {DEEPEST} levels deep", "nesting")
     if len(draft.name or "") > LONGEST_NAME:
         yield Problem("/data/name", f"may have {LONGEST_NAME:,} characters", "limit")
-    yield from _check_tasks(draft)
-    tasks = {task.id: task for task in (_task(index, each) for index, each in enumerate(draft.tasks))}
-    fit = [(parent, child) for parent, child in pairs if parent in tasks and child in tasks and parent != child]
-    yield from _check_edges(draft, tasks)
-    yield from _check_shape(draft, tasks, fit)
+    yield from _check_tasks(draft, tasks)
+    known = {task.id: task for task in tasks}
+    fit = [(parent, child) for parent, child in pairs if parent in known and child in known and parent != child]
+    yield from _check_edges(draft, known)
+    yield from _check_shape(tasks, fit)
 
 
-def _check_tasks(draft: models.WorkflowDraft) -> Iterator[Problem]:
+def _check_tasks(draft: models.WorkflowDraft, tasks: list[models.Task]) -> Iterator[Problem]:
     seen: set[str] = set()
-    for index, task in enumerate(draft.tasks):
+    for index, task in enumerate(tasks):
         at = f"/data/tasks/{index}"
-        id = _task(index, task).id
-        if not is_uuid(id):
+        if not is_uuid(task.id):
             yield Problem(f"{at}/id", "must be a UUID", "id")
-        elif id in seen:
-            yield Problem(f"{at}/id", f"another task has the id {id}", "duplicate")
-        seen.add(id)
-        if task.subject_id is None:
+        elif task.id in seen:
+            yield Problem(f"{at}/id", f"another task has the id {task.id}", "duplicate")
+        seen.add(task.id)
+        if draft.tasks[index].subject_id is None:
             yield Problem(f"{at}/subjectId", "is missing", "required")
         elif not is_uuid(task.subject_id):
             yield Problem(f"{at}/subjectId", "must be a UUID", "id")
-        if len(task.name or "") > LONGEST_NAME:
+        if len(task.name) > LONGEST_NAME:
             yield Problem(f"{at}/name", f"may have {LONGEST_NAME:,} characters", "limit")
         if len(msgspec.json.encode(task.parameters)) > LARGEST_PARAMETERS:
             yield Problem(f"{at}/parameters", f"may have {LARGEST_PARAMETERS:,} bytes", "too_large")
@@ -197,19 +201,18 @@ def _check_edges(draft: models.WorkflowDraft, tasks: Mapping[str, models.Task]) 
             yield Problem(f"{at}/child", f"{child} is a trigger, and a trigger has no parent", "trigger")
 
 
-def _check_shape(draft: models.WorkflowDraft, tasks: Mapping[str, models.Task], pairs: list[Pair]) -> Iterator[Problem]:
-    triggers = [id for id, task in tasks.items() if task.is_trigger]
+def _check_shape(tasks: list[models.Task], pairs: list[Pair]) -> Iterator[Problem]:
+    triggers = [task.id for task in tasks if task.is_trigger]
     if not triggers:
         yield Problem("/data/tasks", "there is no trigger: nothing would begin", "trigger")
-    successors: dict[str, list[str]] = {id: [] for id in tasks}
+    successors: dict[str, list[str]] = {task.id: [] for task in tasks}
     for parent, child in pairs:
         successors[parent].append(child)
     found = reachable(triggers, successors)
-    for index, task in enumerate(draft.tasks):
-        id = _task(index, task).id
-        if triggers and id not in found:
-            yield Problem(f"/data/tasks/{index}", f"no trigger leads to {id}", "unreachable")
-    if round_about := _cyclic(tasks, pairs):
+    for index, task in enumerate(tasks):
+        if triggers and task.id not in found:
+            yield Problem(f"/data/tasks/{index}", f"no trigger leads to {task.id}", "unreachable")
+    if round_about := _cyclic(successors, pairs):
         shown = ", ".join(round_about[:10]) + (", …" if len(round_about) > 10 else "")
         yield Problem("/data/tasksHierarchy", f"goes round in a circle through {shown}", "cycle")
 
@@ -269,7 +272,7 @@ def render_workflow(workflow: Any) -> dict[str, Any]:
     if not made_here:
         return plain
     sent = workflow.document["extensions"][EXTENSION]
-    return {**plain, "tasks": sent["tasks"], **_unknown(sent, models.Workflow)}
+    return {**plain, "tasks": sent["tasks"], **_unknown(sent, _OF_WORKFLOW)}
 
 
 def _kept(workflow: Any) -> models.Kept | None:

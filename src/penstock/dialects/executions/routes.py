@@ -17,7 +17,7 @@ from penstock.web.auth import Authenticator, bearer
 from penstock.web.errors import ErrorRenderer, Shape
 from penstock.web.openapi import describe
 from penstock.web.paging import decode_cursor, encode_cursor
-from penstock.web.routing import ANY_JSON, JSON, TEXT_JSON, Call, Door, Route
+from penstock.web.routing import ANY_JSON, JSON, MAX_BODY, TEXT_JSON, Call, Door, Route
 
 MOUNT = "/api/workflow"
 PREFIX = f"{MOUNT}/v1.0"
@@ -205,6 +205,7 @@ ROUTES: tuple[ExecutionsRoute, ...] = (
         "POST", WORKFLOWS, "createWorkflow", create_workflow,
         summary="A new workflow",
         request=models.WorkflowRequest,
+        max_body=MAX_BODY,
         parse=_parse_workflow,
         response=models.WorkflowAnswer,
         errors=(Forbidden, Conflict),
@@ -219,6 +220,7 @@ ROUTES: tuple[ExecutionsRoute, ...] = (
         "PUT", WORKFLOW, "replaceWorkflow", replace_workflow,
         summary="A new version of a workflow, enabled",
         request=models.WorkflowRequest,
+        max_body=MAX_BODY,
         parse=_parse_workflow,
         response=models.WorkflowAnswer,
         errors=(Forbidden, NotFound, Conflict),

@@ -1,0 +1,71 @@
+"""The OpenAPI document and its page are made from the table that serves; docs/api.md tells the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from support.server import PREFIX, Api, Server
+
+DOCS = Path(__file__).parents[2] / "docs/api.md"
+
+
+def test_the_document_is_valid_openapi(server: Server):
+    OpenAPIV31SpecValidator(server.contract.document).validate()
+    assert len(server.contract.operations) > 40
+
+
+def test_the_document_and_the_page_need_no_credential(server: Server, nobody: Api):
+    with httpx.Client(trust_env=False) as http:
+        page = http.get(server.url + PREFIX + "/docs")
+        document = http.get(server.url + PREFIX + "/openapi.json")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert document.json() == server.contract.document
+    for _, template in server.contract.operations.values():
+        assert f"<code>{template}</code>" in page.text
+    assert "<script" not in page.text
+
+
+def test_health_and_readiness_need_no_credential(server: Server):
+    with httpx.Client(trust_env=False) as http:
+        assert http.get(server.url + "/healthz").json()["status"] == "ok"
+        assert http.get(server.url + "/readyz").json() == {"status": "ready"}
+        assert http.get(server.url + "/").json()["doors"]["native"]["path"] == PREFIX
+        assert http.get(server.url + "/nothing").status_code == 404
+
+
+def documented() -> set[tuple[str, str]]:
+    """(METHOD, path) of every call docs/api.md names; parameters are `{}`."""
+    found = set()
+    lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
+    for line in lines:
+        cell = line.split(" | ")[0]
+        paths = re.findall(r"`(?:(GET|POST|PUT|DELETE) )?(?:/api/v1)?([/…][^`?]*)[^`]*`", cell)
+        methods = re.findall(r"GET|POST|PUT|DELETE", cell)
+        base = ""
+        for method, path in paths:
+            if path.startswith("…"):
+                owners = ("/processes/{}", "/definitions/{}")
+                full = [owner + path.removeprefix("…") for owner in owners]
+            elif path.count("/") == 1 and base:
+                full = [base.rpartition("/")[0] + path]
+            else:
+                full, base = [path], path
+            for one in full:
+                clean = re.sub(r"{\w+}", "{}", one)
+                found |= {(each, clean) for each in ([method] if path[0] == "/" and method else methods)}
+    return found
+
+
+def test_docs_and_document_name_the_same_calls(server: Server):
+    served = {(m, re.sub(r"{\w+}", "{}", path.removeprefix(PREFIX))) for m, path in server.contract.operations.values()}
+    assert documented() == served
+
+
+def test_every_operation_was_exercised(server: Server, whole_set: bool):
+    """Comes last: each operation must have succeeded at least once in this folder's tests."""
+    if not whole_set:
+        return
+    assert server.contract.operations.keys() - server.contract.succeeded == set()
