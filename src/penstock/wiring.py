@@ -215,7 +215,7 @@ def configure_logging(settings: Settings) -> None:
     )
 
 
-def serve(platform: Platform, host: str, port: int, started: Callable[[str], None] = lambda url: None) -> None:
+def serve(platform: Platform, host: str, port: int, started: Callable[[str], None] | None = None) -> None:
     """Serve until a signal. When it does, prints `ready http://…` and calls `started` with the address."""
     import uvicorn  # noqa: PLC0415 - only a server needs one
 
@@ -225,7 +225,8 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
                 url = f"http://{_host(host)}:{bound}"
-                started(url)
+                if started is not None:
+                    started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
 
         async def shutdown(self, sockets: Any = None) -> None:

@@ -11,12 +11,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import msgspec
 import uvloop
 from load import Measured, closed, opened
 from wire import Wire
+
+from penstock.config import Settings
+from penstock.identity.model import Actor, Kind
+from penstock.operations import definitions, jobs, processes
+from penstock.operations.people import seed
+from penstock.wiring import Platform
 
 WORKERS = 4
 BATCH = 64
@@ -28,8 +35,10 @@ def definition(steps: int) -> dict[str, Any]:
         "penstock": 1,
         "code": f"bench{steps}",
         "driver": "graph",
-        "nodes": {name: {"kind": "job", "topic": f"bench{steps}.{name}", "input": {"n": "${input.n}"}} for name in names},
-        "flows": [{"from": a, "to": b} for a, b in zip(names, names[1:], strict=False)],
+        "nodes": {
+            name: {"kind": "job", "topic": f"bench{steps}.{name}", "input": {"n": "${input.n}"}} for name in names
+        },
+        "flows": [{"from": a, "to": b} for a, b in pairwise(names)],
     }
 
 
@@ -53,12 +62,6 @@ class Waiting:
 
 
 async def in_process(url: str, steps: int, clients: int, seconds: float) -> Measured:
-    from penstock.config import Settings
-    from penstock.identity.model import Actor, Kind
-    from penstock.operations import definitions, jobs, processes
-    from penstock.operations.people import seed
-    from penstock.wiring import Platform
-
     platform = Platform.build(replace(Settings(), database_url=url))
     made = await seed(platform.operations, "bench", "Bench", [])
     actor = Actor(tenant=made.tenant, principal=f"app:{made.application_id}", kind=Kind.APPLICATION)
@@ -144,7 +147,9 @@ async def over_http(mode: str, target: str, steps: int, clients: int, seconds: f
 
     workers = 0 if mode == "starts" else WORKERS if mode == "batch" else min(clients, 32)
     tasks = [asyncio.create_task(worker(await Wire.open(url, token))) for _ in range(workers)]
-    measured = await (opened(start_only(start), clients, seconds) if mode == "starts" else closed(one, clients, seconds))
+    measured = await (
+        opened(start_only(start), clients, seconds) if mode == "starts" else closed(one, clients, seconds)
+    )
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

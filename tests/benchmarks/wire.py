@@ -44,7 +44,7 @@ class Wire:
             if header.startswith(b"content-length:"):
                 length = int(header[15:])
         answer = await self._reader.readexactly(length) if length else b""
-        if status >= 400:  # noqa: PLR2004 - errors
+        if status >= 400:
             raise RuntimeError(f"{method} {path}: {status} {answer[:300]!r}")
         return _decode(answer) if answer else None
 

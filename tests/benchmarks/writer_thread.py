@@ -1,5 +1,5 @@
 """Where units run: a writer's thread with groups, each unit in the event loop, or groups in the loop and COMMIT alone in
-a thread. The figures of docs/decisions/0001-writer-thread.md come from here; about a minute.
+a thread. The figures of docs/decisions/0009-writer-thread.md come from here; about a minute.
 
     PYTHONPATH=src:tests python tests/benchmarks/writer_thread.py
 
@@ -26,13 +26,13 @@ from typing import Any, Protocol
 
 import apsw
 import psycopg
-from store.making import processes, row
-from support import postgres
 
 from penstock.store import Store, Tx
 from penstock.store.group import Group, Kept, Unit
 from penstock.store.rows import HISTORY, JOBS, PROCESSES, SCOPES, VISITS
 from penstock.store.writer import GROUP_UNITS
+from store.making import processes, row
+from support import postgres
 
 RUNS = 5
 SECONDS = 0.6
@@ -191,9 +191,11 @@ async def stalled(arrangement: Arrangement, pids: list[int], lock: Callable[[], 
             longest = max(longest, time.perf_counter() - start)
 
     ticking = asyncio.ensure_future(tick())
+    await asyncio.sleep(0.01)
     holding = lock()
     await asyncio.gather(*(arrangement.submit(step(pid), pid) for pid in pids[:4]))
     await asyncio.to_thread(holding.join)
+    await asyncio.sleep(0.01)
     ticking.cancel()
     return longest * 1000
 

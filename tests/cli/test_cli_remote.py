@@ -8,11 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from client.remote import Answer, problem, remote
 from typer.testing import CliRunner
-from worker.door import open_door
 
+from client.remote import Answer, problem, remote
 from penstock.cli.app import app
+from worker.door import open_door
 
 AT = "2024-05-01T10:00:00Z"
 PROCESS = {"id": "p1", "definition": "loan", "version": 3, "status": "RUNNING", "created_at": AT, "input": {"n": 1}}

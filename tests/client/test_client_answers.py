@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime
 
 from client.remote import Answer, remote
-
 from penstock.client import AsyncClient, Client, models
 
 PROCESS = {"id": "p1", "definition": "loan", "version": 3, "status": "RUNNING", "created_at": "2024-05-01T10:00:00Z"}

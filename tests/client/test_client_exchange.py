@@ -9,8 +9,8 @@ import time
 from contextlib import closing
 
 import pytest
-from client.remote import Answer, problem, remote
 
+from client.remote import Answer, problem, remote
 from penstock.client import (
     NO_RETRY,
     ApiError,

@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from engines.stage import Stage
-from support import postgres as support
 
+from engines.stage import Stage
 from penstock.store import Store
+from support import postgres as support
 
 _numbers = itertools.count(1)
 
@@ -20,9 +21,13 @@ _numbers = itertools.count(1)
 def server() -> Iterator[support.Postgres]:
     """A PostgreSQL of our own; fails, never skips, when there is none. Its database `template` has the schema."""
     with support.running() as running:
+        # here a program dies at most, never the machine
+        running.psql("postgres", "ALTER SYSTEM SET fsync = off")
+        running.psql("postgres", "SELECT pg_reload_conf()")
         running.psql("postgres", "CREATE DATABASE template")
         Store.open(running.url("template")).close()
         yield running
+        running.stop(signal.SIGQUIT)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])

@@ -17,7 +17,7 @@ from penstock.core import events as ev
 from penstock.core.arming import boundary_waits, is_timer, waits
 from penstock.core.decider import Step
 from penstock.core.definition import Boundary, Call, Http, Item, Job, Robot, ScopeNode, Version
-from penstock.core.state import ENDED, FAILED_PHASES, OWN, RETRY, TERMINATION, TIMEOUT, Phase, Process, Scope, Status
+from penstock.core.state import ENDED, FAILED_PHASES, RETRY, TERMINATION, TIMEOUT, Phase, Process, Scope, Status
 from penstock.store import definitions, search
 from penstock.store.reader import Read
 
@@ -73,7 +73,18 @@ class Database:
         orders = {"inbox": "iid", "history": "pid, seq", "data": "pid, name", "search": "pid, name"}
         orders |= {"process_values": "pid, key"}
         for name in (
-            *("history", "visits", "scopes", "jobs", "items", "timers", "subscriptions", "item_grants", "inbox", "data"),
+            *(
+                "history",
+                "visits",
+                "scopes",
+                "jobs",
+                "items",
+                "timers",
+                "subscriptions",
+                "item_grants",
+                "inbox",
+                "data",
+            ),
             *("search", "process_values"),
         ):
             by_pid: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -124,11 +135,15 @@ class Checked:
     # -- ended -----------------------------------------------------------------------------------------------------
 
     def ended(self) -> list[str]:
-        found = [f"ended, and has {name}" for name in ("jobs", "timers", "subscriptions", "item_grants") if self.rows[name]]
+        found = [
+            f"ended, and has {name}" for name in ("jobs", "timers", "subscriptions", "item_grants") if self.rows[name]
+        ]
         found += [f"ended, and has scope {row['n']}" for row in self.rows["scopes"] if row["n"]]
         found += ["ended, and its inbox has kept events" for row in self.rows["inbox"] if row["kept"] == 1][:1]
         found += [f"ended, and visit {row['n']} is open" for row in self.rows["visits"] if row["state"] in OPEN]
-        found += [f"ended, and item {row['n']} is open" for row in self.rows["items"] if row["state"] in ("READY", "CLAIMED")]
+        found += [
+            f"ended, and item {row['n']} is open" for row in self.rows["items"] if row["state"] in ("READY", "CLAIMED")
+        ]
         if self.row["ended_at"] is None:
             found.append("ended without ended_at")
         if self.row["incidents"] or self.row["retrying"] or self.row["running"]:
@@ -181,7 +196,9 @@ class Checked:
                 found += [f"{name}: {end} belongs to nothing" for end in have - required[name] - allowed[name]]
         return found + self.elements()
 
-    def _ends(self, n: int, scope: Scope, active: Any, required: dict[str, set[Any]], allowed: dict[str, set[Any]]) -> None:
+    def _ends(
+        self, n: int, scope: Scope, active: Any, required: dict[str, set[Any]], allowed: dict[str, set[Any]]
+    ) -> None:
         graph = self.version.places[active.node]
         node = graph.nodes[active.node]
         answered = any(isinstance(event, ev.VisitEvent) and event.visit == n for event in self.inbox)
@@ -207,9 +224,9 @@ class Checked:
                 boundary = graph.nodes[purpose]
                 assert isinstance(boundary, Boundary)
                 once = not boundary.interrupting and is_timer(trigger)
-                (allowed if once or answered else required)[
-                    "timers" if is_timer(trigger) else "subscriptions"
-                ].add((n, purpose))
+                (allowed if once or answered else required)["timers" if is_timer(trigger) else "subscriptions"].add(
+                    (n, purpose)
+                )
 
     def elements(self) -> list[str]:
         found = []

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from engines import invariants
-
 from penstock.config import Settings
 from penstock.core.requests import Filter, ItemFilter
 from penstock.errors import Invalid, PenstockError
@@ -18,6 +17,7 @@ from penstock.identity.model import Actor, Kind, Tenant
 from penstock.operations import definitions, items, jobs, messages, people, processes
 from penstock.operations.jobs import Completed, Failed, Poll, Thrown, job_id
 from penstock.operations.processes import Commands, StartProcess
+from penstock.store import feed
 from penstock.store import people as stored_people
 from penstock.wiring import Platform
 
@@ -127,9 +127,7 @@ class Stage:
         return await processes.skip(self.ctx, self.actor, id, Commands(node=node), output)
 
     def user(self, email: str, *groups: str) -> Actor:
-        return Actor(
-            tenant=self.actor.tenant, principal=f"user:{email}", kind=Kind.USER, groups=frozenset(groups)
-        )
+        return Actor(tenant=self.actor.tenant, principal=f"user:{email}", kind=Kind.USER, groups=frozenset(groups))
 
     async def inbox(self, actor: Actor, **wanted: Any) -> list[Any]:
         """What somebody has to do."""
@@ -187,8 +185,10 @@ class Stage:
         return await self.edit("UPDATE timers SET due_at = 1 WHERE purpose = ?", purpose)
 
     async def lapse(self) -> int:
-        """Make every lease run out."""
-        return await self.edit("UPDATE jobs SET leased_until = 1 WHERE leased_until IS NOT NULL")
+        """Make every lease run out, and have the loop see it now."""
+        changed = await self.edit("UPDATE jobs SET leased_until = 1 WHERE leased_until IS NOT NULL")
+        await self.loops._expire_leases()
+        return changed
 
     # -- waiting ---------------------------------------------------------------------------------------------------
 
@@ -235,13 +235,14 @@ class Stage:
         """The invariants of every process in the database."""
         await self.quiet()
         if self.store.dialect != "sqlite":
-            await self.until(self._numbered)
+            await self.until(self._numbered)  # not at the loops' pace
         problems = await self.store.async_read(
             lambda read: invariants.problems(read, self.store.dialect, self.began), limit=60
         )
         assert not problems, "\n".join(problems[:20])
 
     async def _numbered(self) -> bool:
+        await self.store.submit_async(lambda tx: feed.number(tx, 10_000))
         return await self.one("SELECT count(*) FROM history WHERE feed IS NULL") == 0
 
 

@@ -1,8 +1,8 @@
 """Processes that call others."""
 
 import pytest
-from engines.stage import ONCE, graph, job
 
+from engines.stage import ONCE, graph, job
 from penstock.errors import WrongState
 
 CHILD = graph("child", {"w": job("child", input="${input}")}, output="${w}")
@@ -11,9 +11,11 @@ CHILD = graph("child", {"w": job("child", input="${input}")}, output="${w}")
 def calling(code="caller", definition="child", **more):
     return graph(
         code,
-        {"c": {"kind": "call", "definition": definition, "input": {"from": "${input.n}"}, **more}, "after": job("after")},
+        {
+            "c": {"kind": "call", "definition": definition, "input": {"from": "${input.n}"}, **more},
+            "after": job("after"),
+        },
         ("c", "after"),
-        output="${c}",
     )
 
 
@@ -30,7 +32,7 @@ async def _child(stage, pid):
 def test_a_child_starts_and_its_output_comes_back(play):
     async def journey(stage):
         await stage.deploy(CHILD)
-        await stage.deploy(calling())
+        await stage.deploy({**calling(), "output": "${c}"})
         ids = [await stage.start("caller", {"n": n}) for n in range(30)]
         await stage.work("child", output=lambda taken: taken.input["from"] * 2, count=30)
         await stage.work("after", count=30)
@@ -87,7 +89,6 @@ def test_a_caller_that_goes_on_cancels_its_child(play, how):
     if how == "drop":
         inner = {"kind": "scope", "nodes": {"c2": caller["nodes"]["c"]}}
         caller["nodes"]["c"] = inner
-        caller.pop("output")
 
     async def journey(stage):
         await stage.deploy(CHILD)
@@ -134,9 +135,7 @@ def test_a_command_may_come_before_a_childs_first_event(play):
         await stage.deploy(calling())
         wake, stage.loops.wake = stage.loops.wake, lambda pid, most=16: None
         ids = [await stage.start("caller", {"n": n}) for n in range(3)]
-        children = [
-            await stage.one("SELECT id FROM processes WHERE parent_pid = ?", await stage.pid(id)) for id in ids
-        ]
+        children = [await stage.one("SELECT id FROM processes WHERE parent_pid = ?", await stage.pid(id)) for id in ids]
         assert (await stage.do("suspend", children[0])).status == "SUSPENDED"
         assert (await stage.do("cancel", children[1])).status == "CANCELLED"
         with pytest.raises(WrongState):
@@ -176,7 +175,7 @@ def test_a_definition_that_calls_itself_stops_fifty_deep(play):
 
 def test_an_unknown_definition_is_an_incident_until_it_is_there(play):
     async def journey(stage):
-        await stage.deploy(calling(definition="nobody"))
+        await stage.deploy({**calling(definition="nobody"), "output": "${c}"})
         id = await stage.start("caller", {"n": 1})
         await stage.reached(id, "FAILED")
         [visit] = await stage.visits(id, "c")

@@ -3,8 +3,8 @@
 import asyncio
 
 import pytest
-from engines.stage import ONCE, gathered, graph, job, scope
 
+from engines.stage import ONCE, gathered, graph, job, scope
 from penstock.core.events import Failure
 from penstock.errors import LeaseLost
 
@@ -91,8 +91,12 @@ def test_for_each_whose_elements_need_nobody_is_over_in_its_first_step(play):
 
 
 def test_an_element_costs_the_same_among_ten_and_among_ten_thousand(play):
-    through = each({"s": {"kind": "set", "vars": {"y": "${vars.x}"}}, "g": {"kind": "gateway", "gateway": "exclusive"}},
-                   ("s", "g"), code="through", output="${vars.y}")
+    through = each(
+        {"s": {"kind": "set", "vars": {"y": "${vars.x}"}}, "g": {"kind": "gateway", "gateway": "exclusive"}},
+        ("s", "g"),
+        code="through",
+        output="${vars.y}",
+    )
     worked = each({"w": job("w")}, code="worked", limit=100)
 
     async def journey(stage):
@@ -113,9 +117,9 @@ def test_an_element_costs_the_same_among_ten_and_among_ten_thousand(play):
             await cost(code, 10)  # what is made once is made here
             few_rows, few_statements = await cost(code, 10)
             many_rows, many_statements = await cost(code, many)
-            # one that is started later than its row is made is written once more, and removed
+            # one that is started later than its row is made: the row is read, written once more, and removed
             assert many_rows <= few_rows + 2
-            assert many_statements <= few_statements
+            assert many_statements <= few_statements + 1
 
     play(journey)
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from engines.stage import graph, job, scope
 
 WAITING = graph(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from support.server import Api, Server, serving
 
 HERE = Path(__file__).parent

@@ -8,10 +8,10 @@ import socket
 from urllib.parse import quote
 
 import pytest
-from support.routes import BODIES, NAMED, WITH_BODY, WITH_ID, body_of, names, path_of
-from support.server import PREFIX, Api, check_problem, fresh
 
 from penstock.api.routes import ROUTES
+from support.routes import BODIES, NAMED, WITH_BODY, WITH_ID, body_of, names, path_of
+from support.server import PREFIX, Api, check_problem, fresh
 
 JSON = {"content-type": "application/json"}
 YAML = {"content-type": "application/yaml"}
@@ -79,13 +79,17 @@ def test_json_that_cannot_be_kept_is_refused(api: Api, process, content, operati
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b'"text"', b"1", b"true"])
-@pytest.mark.parametrize("route", [r for r in WITH_BODY if r.request is not bytes and r.method == "POST"], ids=lambda r: r.operation)
+@pytest.mark.parametrize(
+    "route", [r for r in WITH_BODY if r.request is not bytes and r.method == "POST"], ids=lambda r: r.operation
+)
 def test_a_body_that_is_not_an_object_is_refused(api: Api, route, content):
     found = problem(api.request(route.method, path_of(route), content=content, headers=JSON), 400, "invalid")
     assert "xpected `object`" in found["detail"], found
 
 
-@pytest.mark.parametrize("route", [r for r in WITH_BODY if r.method == "POST" and r.request is not bytes], ids=lambda r: r.operation)
+@pytest.mark.parametrize(
+    "route", [r for r in WITH_BODY if r.method == "POST" and r.request is not bytes], ids=lambda r: r.operation
+)
 def test_an_unknown_member_is_refused_and_named(api: Api, route):
     if route.operation == "createToken":
         return  # OAuth 2: what is not known is passed over
@@ -94,7 +98,9 @@ def test_an_unknown_member_is_refused_and_named(api: Api, route):
     assert pointers(found) == {"/colour"}, found
 
 
-@pytest.mark.parametrize("route", [r for r in WITH_BODY if r.request is not bytes and r.method == "POST"], ids=lambda r: r.operation)
+@pytest.mark.parametrize(
+    "route", [r for r in WITH_BODY if r.request is not bytes and r.method == "POST"], ids=lambda r: r.operation
+)
 def test_a_wrong_type_is_refused_with_its_place(server, api: Api, route):
     schemas = server.contract.document["components"]["schemas"]
     schema = schemas[route.request.__name__]
@@ -116,6 +122,14 @@ def test_a_problem_deep_inside_is_pointed_at(api: Api):
     assert pointers(found) == {"/jobs/1/increments/1"}
     found = problem(api.request("POST", "/jobs/fail", json={"jobs": [{"id": "a.1", "lease": "x"}]}), 400)
     assert pointers(found) == {"/jobs/0/failure"}
+
+
+def test_causes_nest_ten_deep(api: Api):
+    cause = {"type": "Deepest"}
+    for _ in range(12):
+        cause = {"type": "Outer", "cause": cause}
+    body = {"jobs": [{"id": "a.1", "lease": "x", "failure": cause}]}
+    assert "10" in problem(api.request("POST", "/jobs/fail", json=body), 400)["problems"][0]["message"]
 
 
 def test_a_malformed_body_is_told_by_line_and_column(api: Api):
@@ -287,7 +301,9 @@ def test_a_wrong_method_is_answered_405_with_what_is_allowed(api: Api, route):
         assert set(response.headers["allow"].split(", ")) == allowed
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin-1", "json"])
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "multipart/form-data; boundary=x", "application/json; charset=latin-1", "json"]
+)
 @pytest.mark.parametrize("route", WITH_BODY, ids=names(WITH_BODY))
 def test_a_wrong_content_type_is_answered_415(api: Api, route, kind):
     found = problem(
@@ -298,7 +314,9 @@ def test_a_wrong_content_type_is_answered_415(api: Api, route, kind):
     assert "application/json" in found["detail"]
 
 
-@pytest.mark.parametrize("path", ["", "/", "/nothing", "/processes/", "/processes//history", "/items/x/y/z", "/../healthz"])
+@pytest.mark.parametrize(
+    "path", ["", "/", "/nothing", "/processes/", "/processes//history", "/items/x/y/z", "/../healthz"]
+)
 def test_an_unknown_path_is_not_found(server, path):
     host, _, port = server.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as raw:
@@ -310,7 +328,12 @@ def test_an_unknown_path_is_not_found(server, path):
 
 @pytest.mark.parametrize(
     "request_line",
-    [b"GARBAGE\r\n\r\n", b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"],
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+    ],
 )
 def test_what_is_not_http_is_refused_and_the_server_lives_on(server, api: Api, request_line):
     host, _, port = server.url.removeprefix("http://").partition(":")
@@ -590,7 +613,11 @@ def test_a_definition_that_cannot_be_read_is_refused(api: Api, headers, content)
 
 def test_a_start_that_does_not_fit_its_schemas_lists_every_problem(api: Api):
     data = {
-        "input": {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}, "required": ["c"]},
+        "input": {
+            "type": "object",
+            "properties": {"a": {"type": "integer"}, "b": {"type": "string"}},
+            "required": ["c"],
+        },
         "metadata": {"type": "object", "properties": {"m": {"enum": ["x", "y"]}}},
     }
     code = api.deploy({"work": {"kind": "job", "topic": "t"}}, data=data)
@@ -653,7 +680,11 @@ def test_a_malformed_basic_header_gets_no_token(nobody: Api, header):
 
 def test_a_form_with_a_field_twice_or_with_nul_is_refused(nobody: Api):
     form = {"content-type": "application/x-www-form-urlencoded"}
-    for content in (b"grant_type=password&grant_type=password", b"grant_type=password&username=%00&password=x", b"\xff"):
+    for content in (
+        b"grant_type=password&grant_type=password",
+        b"grant_type=password&username=%00&password=x",
+        b"\xff",
+    ):
         problem(nobody.request("POST", "/token", content=content, headers=form), 400)
 
 
@@ -667,7 +698,11 @@ def test_a_user_without_permission_is_forbidden(api: Api, ana: Api, process):
         ("startProcess", {"definition": code}),
         *((f"{command}Process", None) for command in ("complete", "cancel", "terminate", "suspend", "resume", "retry")),
         *((f"{command}Process", None) for command in ("debug", "skip", "restart", "migrate", "signal")),
-        *((f"{verb}{kind}Value", None) for verb in ("put", "delete", "increment") for kind in ("Process", "Definition")),
+        *(
+            (f"{verb}{kind}Value", None)
+            for verb in ("put", "delete", "increment")
+            for kind in ("Process", "Definition")
+        ),
         *((f"{verb}Jobs", None) for verb in ("poll", "complete", "fail", "throw", "extend", "log")),
         *((f"{verb}Job", None) for verb in ("complete", "fail", "throw")),
         ("sendMessage", None),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
+
 from support.server import Api, Server, until
 
 
@@ -207,7 +208,12 @@ def test_an_answer_that_cannot_be_kept_is_a_failure(api: Api, endpoint: Endpoint
 @pytest.mark.parametrize(
     "url",
     [
-        *("http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "http://192.168.1.1:8080/", "http://[fe80::1]/"),
+        *(
+            "http://169.254.169.254/latest/meta-data",
+            "http://10.0.0.1/",
+            "http://192.168.1.1:8080/",
+            "http://[fe80::1]/",
+        ),
         *("http://0.0.0.0:1/", "http://[::ffff:10.0.0.1]/", "http://0x0a000001/", "http://metadata.google.internal./"),
     ],
 )

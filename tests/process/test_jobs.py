@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+
 from support.server import PREFIX, Api, Server, fresh, until
 
 
@@ -39,7 +40,12 @@ def test_a_job_tells_what_it_is_about(api: Api):
     assert job["id"] == f"{id}.{job['visit']}"
     about = {name: job[name] for name in ("process", "definition", "version", "node", "topic", "attempt", "input")}
     assert about == {
-        **{"process": id, "definition": work.code, "version": 1, "node": "work", "topic": work.topic, "attempt": 1},
+        "process": id,
+        "definition": work.code,
+        "version": 1,
+        "node": "work",
+        "topic": work.topic,
+        "attempt": 1,
         "input": {"name": "Ana"},
     }
     assert job["token"].startswith("pj_")
@@ -156,6 +162,14 @@ def test_a_waiting_poll_wakes_without_delay(api: Api, work: Work):
             assert job["process"] == id
             api.finish(job)
     assert sorted(delays)[5] < 0.25, delays
+
+
+def test_a_hundred_waiting_polls_get_one_job_each(api: Api, work: Work):
+    with ThreadPoolExecutor(100) as pool:
+        polls = [pool.submit(api.poll, work.topic, wait=20) for _ in range(100)]
+        api.post("/processes/~batch", {"processes": [{"definition": work.code}] * 100})
+        taken = [job["id"] for each in polls for job in each.result()]
+    assert len(taken) == len(set(taken)) == 100
 
 
 def test_a_poll_with_nothing_to_do_is_held_for_its_time(api: Api):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import threading
 import time
 import uuid
@@ -10,9 +11,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from support.server import Api, Server, fresh, until
 
-FORM = {"type": "object", "properties": {"approved": {"type": "boolean"}, "n": {"type": "number"}}, "required": ["approved"]}
+FORM = {
+    "type": "object",
+    "properties": {"approved": {"type": "boolean"}, "n": {"type": "number"}},
+    "required": ["approved"],
+}
 
 
 def nodes_of(api: Api, id: str) -> list[tuple[str, str]]:
@@ -58,6 +64,8 @@ def test_a_definition_gets_versions_and_shows_its_document(api: Api):
     answers = [api.request("POST", "/definitions", content=yaml, headers={"content-type": kind}) for kind in types]
     assert [answer.status_code for answer in answers] == [201, 200, 200]
     assert [answer.json()["unchanged"] for answer in answers] == [False, True, True]
+    untold = api.request("POST", "/definitions", content=yaml)
+    assert untold.json()["unchanged"] is True
     document = {"penstock": 1, "code": code, "nodes": {"b": {"kind": "job", "topic": "t"}}}
     second = api.post("/definitions", document, 201)
     assert (second["version"], second["id"]) == (2, answers[0].json()["id"])
@@ -93,8 +101,13 @@ def test_lists_of_definitions_and_versions_go_by_pages(api: Api):
 def test_a_person_claims_and_completes_an_item(api: Api, ana: Api, ben: Api):
     tasks = {
         "APPROVE": {
-            **{"name": {"en": "Approve"}, "description": "Look closely", "schema": FORM, "ui": {"type": "VerticalLayout"}},
-            **{"candidates": ["group:staff"], "due": "P2D", "priority": 7},
+            "name": {"en": "Approve"},
+            "description": "Look closely",
+            "schema": FORM,
+            "ui": {"type": "VerticalLayout"},
+            "candidates": ["group:staff"],
+            "due": "P2D",
+            "priority": 7,
         }
     }
     nodes = {
@@ -102,7 +115,10 @@ def test_a_person_claims_and_completes_an_item(api: Api, ana: Api, ben: Api):
         "yes": {"kind": "end"},
         "no": {"kind": "end"},
     }
-    flows = [{"from": "approve", "to": "yes", "if": "approve.approved"}, {"from": "approve", "to": "no", "default": True}]
+    flows = [
+        {"from": "approve", "to": "yes", "if": "approve.approved"},
+        {"from": "approve", "to": "no", "default": True},
+    ]
     code = api.deploy(nodes, flows, tasks=tasks, permissions={"initiator": ["group:staff"]}, output="${approve}")
     id = ana.post("/processes", {"definition": code, "input": {"of": "me"}}, 201)["id"]
     (item,) = ben.get("/items", mine=True, definition=code, task="APPROVE", state="READY")["items"]
@@ -119,7 +135,11 @@ def test_a_person_claims_and_completes_an_item(api: Api, ana: Api, ben: Api):
     wrong = ben.post(f"/items/{item['id']}/complete", {"output": {"n": "x"}}, 400)
     assert {each["pointer"] for each in wrong["problems"]} == {"/output", "/output/n"}
     done = ben.post(f"/items/{item['id']}/complete", {"output": {"approved": True, "n": 1}}, 200)
-    assert (done["state"], done["ended_by"], done["output"]) == ("COMPLETED", "user:ben@example.com", {"approved": True, "n": 1})
+    assert (done["state"], done["ended_by"], done["output"]) == (
+        "COMPLETED",
+        "user:ben@example.com",
+        {"approved": True, "n": 1},
+    )
     assert nodes_of(api, id) == [("approve", "COMPLETED"), ("yes", "COMPLETED")]
     assert api.process(id)["output"]["approved"] is True
     refused = ben.post(f"/items/{item['id']}/claim", {}, 409)
@@ -148,10 +168,16 @@ def test_items_go_by_pages(api: Api):
 
 def test_processes_are_found_by_what_their_definition_lists(api: Api, ana: Api):
     search = ["metadata.customer", "input.number", "entity.kind.name"]
-    code = api.deploy({"work": {"kind": "job", "topic": "t"}}, search=search, permissions={"initiator": ["group:staff"]})
+    code = api.deploy(
+        {"work": {"kind": "job", "topic": "t"}}, search=search, permissions={"initiator": ["group:staff"]}
+    )
     ids = []
     for n in range(6):
-        body = {"metadata": {"customer": f"c{n % 2}", "other": "x"}, "input": {"number": n}, "entity": {"kind": {"name": "k"}}}
+        body = {
+            "metadata": {"customer": f"c{n % 2}", "other": "x"},
+            "input": {"number": n},
+            "entity": {"kind": {"name": "k"}},
+        }
         ids.append((ana if n == 5 else api).post("/processes", {"definition": code, **body}, 201)["id"])
     api.post(f"/processes/{ids[0]}/suspend")
     api.post(f"/processes/{ids[1]}/cancel")
@@ -207,7 +233,7 @@ def test_values_history_and_visits_go_by_pages(api: Api):
     topic = fresh("topic")
     steps = [f"s{n}" for n in range(12)]
     nodes = {step: {"kind": "job", "topic": topic} for step in steps}
-    flows = [{"from": one, "to": two} for one, two in zip(steps, steps[1:], strict=False)]
+    flows = [{"from": one, "to": two} for one, two in itertools.pairwise(steps)]
     id = api.start(api.deploy(nodes, flows))["id"]
     for n in range(12):
         api.finish(api.take(topic), n, values={f"key{n:02}": n})
@@ -228,7 +254,10 @@ def test_values_history_and_visits_go_by_pages(api: Api):
 
 def test_values_and_counters_of_processes_and_definitions(api: Api, ana: Api):
     topic = fresh("topic")
-    nodes = {"first": {"kind": "job", "topic": topic}, "work": {"kind": "job", "topic": topic, "input": {"n": "${values.n}"}}}
+    nodes = {
+        "first": {"kind": "job", "topic": topic},
+        "work": {"kind": "job", "topic": topic, "input": {"n": "${values.n}"}},
+    }
     code = api.deploy(nodes, [{"from": "first", "to": "work"}])
     id = api.start(code)["id"]
     for base in (f"/processes/{id}/values", f"/definitions/{code}/values"):
@@ -422,7 +451,14 @@ def test_elements_run_side_by_side_and_their_outputs_come_in_order(api: Api):
     topic = fresh("topic")
     inner = {"work": {"kind": "job", "topic": topic, "input": {"of": "${paper}", "at": "${loop.index}"}}}
     nodes = {
-        "papers": {"kind": "scope", "for_each": "${input.papers}", "as": "paper", "limit": 4, "nodes": inner, "output": "${work}"},
+        "papers": {
+            "kind": "scope",
+            "for_each": "${input.papers}",
+            "as": "paper",
+            "limit": 4,
+            "nodes": inner,
+            "output": "${work}",
+        },
         "sum": {"kind": "set", "vars": {"all": "${papers}"}},
     }
     code = api.deploy(nodes, [{"from": "papers", "to": "sum"}], output="${vars.all}")
@@ -438,6 +474,25 @@ def test_elements_run_side_by_side_and_their_outputs_come_in_order(api: Api):
     assert api.process(id)["output"] == [[paper, index] for index, paper in enumerate(papers)]
     empty = api.start(code, input={"papers": []})["id"]
     assert api.process(empty)["output"] == []
+
+
+def test_a_definition_that_calls_itself_without_end_stops(api: Api):
+    code = fresh("again")
+    api.deploy({"again": {"kind": "call", "definition": code}}, code=code)
+    first = api.start(code)["id"]
+    (deepest,) = until(lambda: api.get("/processes", definition=code, status="FAILED")["items"])
+    assert "deep" in api.visits(deepest["id"])[0]["failure"]["message"]
+    api.post(f"/processes/{first}/cancel")
+    until(lambda: not api.get("/processes", definition=code, status=["RUNNING", "FAILED"])["items"])
+
+
+def test_a_loop_without_a_wait_is_an_incident(api: Api):
+    nodes = {"begin": {"kind": "start"}, "a": {"kind": "set", "vars": {"n": 1}}, "b": {"kind": "set", "vars": {"n": 2}}}
+    flows = [{"from": "begin", "to": "a"}, {"from": "a", "to": "b"}, {"from": "b", "to": "a"}]
+    id = api.start(api.deploy(nodes, flows))["id"]
+    assert api.status(id) == "FAILED"
+    assert api.everything(f"/processes/{id}/visits", limit=200)[-1]["failure"]["type"] == "TooManyMoves"
+    api.post(f"/processes/{id}/cancel")
 
 
 def test_a_process_that_is_driven_from_outside(api: Api):
@@ -456,7 +511,9 @@ class Chain:
 
     def __init__(self, api: Api) -> None:
         self.topic = fresh("topic")
-        self.nodes = {n: {"kind": "job", "topic": self.topic, "retry": {"max_attempts": 1}} for n in ("one", "two", "three")}
+        self.nodes = {
+            n: {"kind": "job", "topic": self.topic, "retry": {"max_attempts": 1}} for n in ("one", "two", "three")
+        }
         self.flows = [{"from": "one", "to": "two"}, {"from": "two", "to": "three"}]
         self.code = api.deploy(self.nodes, self.flows, output="${[one, two, three]}")
         self.id = str(api.start(self.code)["id"])
@@ -517,7 +574,13 @@ def test_restart_goes_back_to_a_node(api: Api):
     api.finish(api.take(chain.topic), 3)
     assert api.process(chain.id)["output"] == [1, "again", 3]
     assert nodes_of(api, chain.id) == [
-        *[("one", "COMPLETED"), ("two", "SUPERSEDED"), ("three", "SUPERSEDED"), ("two", "COMPLETED"), ("three", "COMPLETED")]
+        *[
+            ("one", "COMPLETED"),
+            ("two", "SUPERSEDED"),
+            ("three", "SUPERSEDED"),
+            ("two", "COMPLETED"),
+            ("three", "COMPLETED"),
+        ]
     ]
 
 
@@ -569,7 +632,12 @@ def test_suspend_keeps_what_comes_and_resume_goes_on(api: Api):
 def test_a_batch_of_starts_answers_each_by_itself(api: Api):
     code = api.deploy({"work": {"kind": "job", "topic": fresh("topic")}})
     id = str(uuid.uuid4())
-    starts = [{"definition": code, "id": id}, {"definition": "no_such"}, {"definition": code, "id": "x"}, {"definition": code}]
+    starts = [
+        {"definition": code, "id": id},
+        {"definition": "no_such"},
+        {"definition": code, "id": "x"},
+        {"definition": code},
+    ]
     results = api.post("/processes/~batch", {"processes": starts})["results"]
     assert [result["status"] for result in results] == [201, 404, 400, 201]
     assert results[0]["process"]["id"] == id

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 from openapi_spec_validator import OpenAPIV31SpecValidator
+
 from support.server import PREFIX, Api, Server
 
 DOCS = Path(__file__).parents[2] / "docs/api.md"
@@ -62,6 +63,26 @@ def documented() -> set[tuple[str, str]]:
 def test_docs_and_document_name_the_same_calls(server: Server):
     served = {(m, re.sub(r"{\w+}", "{}", path.removeprefix(PREFIX))) for m, path in server.contract.operations.values()}
     assert documented() == served
+
+
+def test_an_idempotency_key_is_documented_where_it_does_something(server: Server):
+    told = set()
+    for methods in server.contract.document["paths"].values():
+        for operation in methods.values():
+            if any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ())):
+                told.add(operation["operationId"])
+    changing = {name for name, (method, _) in server.contract.operations.items() if method != "GET"}
+    without = {
+        "createToken",
+        "validateDefinition",
+        "pollJobs",
+        "extendJobs",
+        "logJobs",
+        "completeJob",
+        "failJob",
+        "throwJob",
+    }
+    assert told == changing - without
 
 
 def test_every_operation_was_exercised(server: Server, whole_set: bool):

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from support.server import Api, fresh
 
 ROUNDS = 25
@@ -175,7 +176,11 @@ def test_an_idempotency_key_with_another_body_is_a_conflict(api: Api):
     code = api.deploy({"work": {"kind": "job", "topic": "t"}})
     headers = {"idempotency-key": fresh("key")}
     first = api.post("/processes", {"definition": code, "input": 1}, 201, headers=headers)
-    for body in ({"definition": code, "input": 2}, {"definition": code}, {"definition": code, "input": 1, "version": 1}):
+    for body in (
+        {"definition": code, "input": 2},
+        {"definition": code},
+        {"definition": code, "input": 1, "version": 1},
+    ):
         refused = api.post("/processes", body, 409, headers=headers)
         assert refused["code"] == "conflict"
         assert headers["idempotency-key"] in refused["detail"]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
-from support.server import Server, serving
+
+from support.server import Server, fresh, serving
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
 
@@ -66,6 +71,25 @@ def test_a_data_folder_that_cannot_be_one_is_told_in_one_line(tmp_path):
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
         assert str(data) in done.stderr or str(file) in done.stderr, done.stderr
+
+
+def test_a_server_that_is_told_to_stop_answers_its_waiting_polls_and_leaves(tmp_path):
+    with serving(tmp_path) as server:
+        api = server.application()
+        with ThreadPoolExecutor(5) as pool:
+            polls = [
+                pool.submit(api.request, "POST", "/jobs/poll", json={"topics": [fresh("t")], "wait": 60})
+                for _ in "12345"
+            ]
+            topic = fresh("topic")
+            api.start(api.deploy({"work": {"kind": "job", "topic": topic}}))
+            api.take(topic)  # by now the others wait, too
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 5
+            for poll in polls:
+                with contextlib.suppress(httpx.TransportError):
+                    assert poll.result().json() == {"jobs": []}
 
 
 def test_after_the_first_has_gone_the_second_may_have_the_data(tmp_path):

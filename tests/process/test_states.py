@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+
 from support.server import Api, fresh, until
 
 STATES = ("RUNNING", "SUSPENDED", "FAILED", "RETRYING", "TERMINATING", "TERMINATED", "CANCELLED", "COMPLETED")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 
 import pytest
+
 from support.routes import BODIES, WITH_ID, body_of, names, path_of
 from support.server import Api, fresh, until
 

@@ -47,6 +47,14 @@ def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):
         assert values(store) == ["a"]
 
 
+def test_nobody_else_may_read_the_file(tmp_path):
+    with Store.open(f"sqlite:///{tmp_path}/deep/er/penstock.db") as store:
+        store.submit(put_value("a")).result(10)
+        files = list((tmp_path / "deep" / "er").iterdir())
+        assert {file.name for file in files} >= {"penstock.db", "penstock.db-wal", "penstock.db.lock"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 def test_a_database_that_cannot_be_reached_is_unavailable(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("x")

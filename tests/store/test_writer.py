@@ -66,6 +66,24 @@ def test_nothing_a_unit_raises_ends_the_writer(store, exception):
     assert store.submit(put_value("a")).result(10) == "a"
 
 
+def test_a_bug_of_the_writer_itself_does_not_end_it(store, monkeypatch):
+    def broken(_group):
+        monkeypatch.undo()
+        raise SystemExit
+
+    monkeypatch.setattr(store.writer, "_finish", broken)
+    with pytest.raises(errors.Defect):
+        store.submit(put_value("a")).result(10)
+    assert store.submit(put_value("b")).result(10) == "b"
+
+
+def test_a_unit_that_changes_a_process_it_has_not_named_is_refused(store):
+    pid = processes(store, 1)[0]
+    with pytest.raises(errors.Defect, match="keys"):
+        store.submit(increment(pid)).result(10)
+    assert store.submit(increment(pid), (pid,)).result(10) == 1
+
+
 def test_a_unit_that_breaks_a_constraint_fails_alone(store):
     store.submit(tenant(1, "acme")).result(10)
     with held(store):

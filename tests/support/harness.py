@@ -121,7 +121,9 @@ class Harness(Checked):
             case ev.ChildEnded():
                 self.children.pop(event.visit, None)
             case ev.ElementsDue():
-                self.inbox = [text for text in self.inbox if getattr(codec.decode_event(text), "scope", -1) != event.scope]
+                self.inbox = [
+                    text for text in self.inbox if getattr(codec.decode_event(text), "scope", -1) != event.scope
+                ]
             case _:
                 pass
         return self.apply(event)

@@ -221,7 +221,7 @@ class Player:
 
     def rare(self) -> None:
         if self.random.random() < self.ending:
-            self.pick([self.h.cancel, self.h.terminate])()
+            self.pick([self.h.cancel, self.h.terminate, self.h.terminate])()
 
     def stale(self) -> None:
         """An answer to something that may be long gone, or never was."""

@@ -181,7 +181,9 @@ class Api:
         return self.call("POST", path, body, status, **more)
 
     def put(self, path: str, body: Any, status: int | tuple[int, ...] = ()) -> Any:
-        return self.call("PUT", path, status=status, content=json.dumps(body), headers={"content-type": "application/json"})
+        return self.call(
+            "PUT", path, status=status, content=json.dumps(body), headers={"content-type": "application/json"}
+        )
 
     def delete(self, path: str, status: int | tuple[int, ...] = ()) -> Any:
         return self.call("DELETE", path, status=status)
@@ -369,7 +371,9 @@ class Server:
             made = self.second = asyncio.run(seed(platform.operations, SECOND, "Second", users))
             token = self.expired = f"pt_{secrets.token_urlsafe(32)}"
             tid, principal = made.tenant.tid, f"app:{made.application_id}"
-            unit = platform.store.submit(lambda tx: people.add_token(tx, hash_secret(token), tid, principal, AUDIENCE, 1))
+            unit = platform.store.submit(
+                lambda tx: people.add_token(tx, hash_secret(token), tid, principal, AUDIENCE, 1)
+            )
             unit.result(10)
         finally:
             platform.close()

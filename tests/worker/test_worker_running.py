@@ -13,11 +13,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from client.remote import Answer, problem
-from worker.door import eventually, open_door
 
+from client.remote import Answer, problem
 from penstock.client import AsyncClient, Client, Forbidden, LeaseLost, NotFound, Retry
 from penstock.worker import AsyncJob, Job, PermanentFailure, RetryLater, Throw, Worker
+from worker.door import eventually, open_door
 
 QUICK = Retry(delay=0.01, cap=0.03)
 

@@ -45,7 +45,8 @@ async def me(call: ApiCall) -> models.Me:
 
 
 def _document(call: ApiCall) -> Any:
-    return definitions.read(call.body, "json" if call.content_type in (None, JSON) else "yaml")
+    told = "content-type" in call.headers
+    return definitions.read(call.body, ("json" if call.content_type == JSON else "yaml") if told else None)
 
 
 async def deploy(call: ApiCall) -> Reply:
@@ -131,6 +132,7 @@ ROUTES: tuple[Route[Native], ...] = (
         method="POST",
         path="/definitions/~validate",
         operation="validateDefinition",
+        keyed=False,
         summary="Every problem of a definition, with its place; nothing is stored",
         handler=validate,
         request=bytes,

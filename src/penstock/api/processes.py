@@ -159,7 +159,9 @@ async def restart(call: ApiCall) -> models.Process:
 
 async def migrate(call: ApiCall) -> models.Migration:
     body: models.Migrate = call.body
-    view = await processes.migrate(*_of(call), body.version, body.mapping, dry_run=body.dry_run, key=call.idempotency_key)
+    view = await processes.migrate(
+        *_of(call), body.version, body.mapping, dry_run=body.dry_run, key=call.idempotency_key
+    )
     return mapping.render_migration(view)
 
 

@@ -9,7 +9,17 @@ from typing import Any
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
 from penstock.core.requests import ItemFilter
-from penstock.errors import Conflict, Forbidden, Invalid, LeaseLost, NotFound, Problem, TooLarge, Unauthenticated, WrongState
+from penstock.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LeaseLost,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthenticated,
+    WrongState,
+)
 from penstock.operations import items, jobs, messages, values
 from penstock.web.routing import Auth, Route
 from penstock.web.waiting import ClientGone
@@ -251,7 +261,7 @@ ROUTES: tuple[Route[Native], ...] = (
         response=models.Item, errors=_ITEM_ERRORS, tag="Items",
     ),
     Route(
-        method="POST", path="/jobs/poll", operation="pollJobs",
+        method="POST", path="/jobs/poll", operation="pollJobs", keyed=False,
         summary="Take jobs; with `wait`, the call is held until one is born", handler=poll, request=models.Poll,
         response=models.Jobs, errors=(Forbidden,), tag="Jobs",
         examples={"greet": {"topics": ["greet"], "max": 10, "wait": 20}},
@@ -260,11 +270,11 @@ ROUTES: tuple[Route[Native], ...] = (
     _batch("fail", "Report technical failures: tried again by the node's policy", models.FailMany, _failed),
     _batch("throw", "Report business errors: for the nearest boundary", models.ThrowMany, _thrown),
     Route(
-        method="POST", path="/jobs/extend", operation="extendJobs", summary="Keep jobs for longer, from now",
+        method="POST", path="/jobs/extend", operation="extendJobs", keyed=False, summary="Keep jobs for longer, from now",
         handler=extend, request=models.ExtendMany, response=models.Results, errors=(Forbidden,), tag="Jobs",
     ),
     Route(
-        method="POST", path="/jobs/log", operation="logJobs", summary="Lines for the server's log", handler=log,
+        method="POST", path="/jobs/log", operation="logJobs", keyed=False, summary="Lines for the server's log", handler=log,
         request=models.LogMany, response=models.Results, errors=(Forbidden,), tag="Jobs",
     ),
     _single("complete", "Report a result", models.CompleteOne, _completed),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.locate import Locator
 from penstock.cli.output import moment, plain, table, text_of
 from penstock.cli.remote import Session, remote
+from penstock.core.lines import lines_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,6 +24,11 @@ def register(app: typer.Typer) -> None:
 
 
 @remote
+
+TESTS = (".tests.yaml", ".tests.yml", ".tests.json")
+"""Cases for `penstock test` lie beside definitions and are none: `deploy flows/*.yaml` passes them over."""
+
+
 def deploy(
     session: Session,
     files: Annotated[
@@ -34,6 +39,7 @@ def deploy(
 ) -> None:
     """Publish definitions. One that is unchanged makes no new version; if one is not valid, none is published."""
     out, client = session.out, session.client
+    files = [path for path in files if not path.name.endswith(TESTS)]
     reports = [_checked(client, path) for path in out.progress(files, "checking")]
     valid = all(report["valid"] for report in reports)
     if valid and not dry_run:
@@ -56,11 +62,11 @@ def _checked(client: Client, path: Path) -> dict[str, Any]:
         from penstock.client import Problem as One  # noqa: PLC0415
 
         valid, problems = False, list(error.problems) or [One(message=error.details.detail or str(error))]
-    locator = Locator(content.decode("utf-8", "replace")) if problems else None
+    line = lines_of(content.decode("utf-8", "replace") if problems else "")
     found = [
         {
             "pointer": each.pointer, "message": each.message, "code": each.code, "warning": each.warning,
-            "line": locator.line(each.pointer) if locator else None,
+            "line": line(each.pointer),
         }
         for each in problems
     ]  # fmt: skip

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.command("test", rich_help_panel="Definitions")(run)
 
 
-def run(  # noqa: PLR0913 - the options of the command
+def run(
     flows: Annotated[
         list[Path], typer.Argument(metavar="FLOW…", help="Definitions, NAME.tests.yaml files, or folders of them.")
     ],
@@ -66,9 +66,8 @@ def _plain(reports: list[FileReport], bare: list[Coverage], *, coverage: bool) -
 
     cases = [case for report in reports for case in report.cases]
     files = [msgspec.to_builtins(report) for report in reports]
-    if not coverage:
-        for each in files:
-            del each["coverage"]
+    for each in files:
+        del each["coverage"]
     found = {
         "ok": all(report.ok for report in reports),
         "cases": len(cases),
@@ -76,7 +75,14 @@ def _plain(reports: list[FileReport], bare: list[Coverage], *, coverage: bool) -
         "problems": sum(len(report.problems) for report in reports),
         "files": files,
     }
-    return {**found, "untested": [each.definition for each in bare]} if coverage else found
+    covered = [msgspec.to_builtins(each) for each in _coverage(reports)]
+    return {**found, "coverage": covered, "untested": [each.definition for each in bare]} if coverage else found
+
+
+def _coverage(reports: list[FileReport]) -> list[Coverage]:
+    from penstock.simulation.coverage import merged  # noqa: PLC0415
+
+    return merged(each for report in reports for each in report.coverage)
 
 
 def _print_file(to: Console, report: FileReport, *, verbose: bool) -> None:
@@ -98,7 +104,7 @@ def _print_line(to: Console, line: Line) -> None:
 
 def _print_end(to: Console, reports: list[FileReport], bare: list[Coverage], *, coverage: bool) -> None:
     if coverage:
-        _print_coverage(to, [each for report in reports for each in report.coverage] + bare)
+        _print_coverage(to, _coverage(reports) + bare)
     cases = [case for report in reports for case in report.cases]
     failed = sum(not case.ok for case in cases)
     problems = sum(len(report.problems) for report in reports)

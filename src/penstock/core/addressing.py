@@ -47,7 +47,9 @@ def running_of(run: Run, event: ev.VisitEvent, *kinds: type) -> Active:
     active = active_of(run, event)
     node = run.node(active.node)
     if not isinstance(node, kinds):
-        raise Refused("unknown", f"visit {event.visit} is at {active.node!r}, of kind {node.kind}: it takes no such answer")
+        raise Refused(
+            "unknown", f"visit {event.visit} is at {active.node!r}, of kind {node.kind}: it takes no such answer"
+        )
     if active.phase is not Phase.RUN:
         raise Refused("stale", f"visit {event.visit} does not wait for an answer")
     return active

@@ -23,11 +23,10 @@ def change(scope: Scope, n: int, **members: Any) -> Active:
 
 
 def open_incident(run: Run, scope_n: int, n: int, phase: Phase, failure: Failure) -> None:
-    """The visit cannot go on by itself; its token stays with it until a command."""
+    """The visit, which has none, cannot go on by itself; its token stays with it until a command."""
     scope = run.edit(scope_n)
     active = scope.active[n]
-    if active.phase not in FAILED_PHASES:
-        count_incidents(run, scope_n, 1)
+    count_incidents(run, scope_n, 1)
     if active.retrying:
         count_retrying(run, scope_n, -1)
     change(scope, n, phase=phase, retrying=False)

@@ -86,7 +86,9 @@ def _begin_by_hand(run: Run, event: ev.DebugRequested, active: Active) -> None:
     node = run.node(active.node)
     takes = isinstance(node, Job | Http | Robot | Item) or (isinstance(node, Call) and active.phase in FAILED_PHASES)
     if not takes or active.phase is Phase.LEAVE_FAILED:
-        raise Refused("wrong_state", f"cannot debug with an input: {active.node!r}, of kind {node.kind}, takes none now")
+        raise Refused(
+            "wrong_state", f"cannot debug with an input: {active.node!r}, of kind {node.kind}, takes none now"
+        )
     assert isinstance(node, Job | Http | Robot | Item | Call)
     withdraw_work(run, scope_n, n)
     new_attempt(run, scope_n, n, retrying=active.retrying)

@@ -48,6 +48,7 @@ class Run:
 
     __slots__ = (
         "_data",
+        "_given",
         "_outputs",
         "_rows",
         "at",
@@ -99,6 +100,8 @@ class Run:
         """By for_each scope: outputs of elements that ended in this step, by index."""
         self.withdrew = False
         """Work was taken back; some of it may have been given out in this very step."""
+        self._given: dict[int, Scope] = {}
+        """Scopes as the view gave them."""
         self._rows: dict[int, dict[str, Any]] = {}
         self._outputs: dict[int, Any] = {}
         self._data: dict[str, Any] = {}
@@ -112,7 +115,10 @@ class Run:
             return scope
         if n in self.dropped:
             raise KeyError(n)
-        return self.view.scope(n)
+        scope = self._given.get(n)
+        if scope is None:
+            scope = self._given[n] = self.view.scope(n)
+        return scope
 
     def edit(self, n: int) -> Scope:
         """The scope as it stands now, to be changed: its `active` and `done` in place, its other members by new values."""
@@ -203,7 +209,9 @@ class Run:
     # -- data --------------------------------------------------------------------------------------------------------
 
     def output(self, visit: int) -> Any:
-        return self._outputs[visit] if visit in self._outputs else self.view.output(visit)
+        if visit not in self._outputs:
+            self._outputs[visit] = self.view.output(visit)
+        return self._outputs[visit]
 
     def set_output(self, visit: int, output: Any) -> None:
         self._outputs[visit] = output

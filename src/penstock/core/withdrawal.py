@@ -37,8 +37,7 @@ def withdraw_work(
     """Take back what is out for a visit itself: job, item, child, scope, timer, subscriptions. Its boundaries stay armed."""
     active = run.peek(scope_n).active[n]
     if active.phase is Phase.BACKOFF:
-        if gone != RETRY:
-            run.commands.append(do.StopTimer(n, RETRY))
+        run.commands.append(do.StopTimer(n, RETRY))
     elif active.phase is Phase.RUN:
         _withdraw_running(run, scope_n, n, active, state, gone)
 
@@ -55,8 +54,7 @@ def _withdraw_running(run: Run, scope_n: int, n: int, active: Active, state: Vis
             run.withdrew = True
             run.commands.append(do.CancelChild(n))
         case ScopeNode():
-            if n not in run.dropped:
-                _drop_scope(run, scope_n, n, state)
+            _drop_scope(run, scope_n, n, state)
         case Timer() | Message() | Gateway():
             disarm(run, n, waits(run.version.places[active.node], node), gone)
         case _:

@@ -165,7 +165,7 @@ class EmbeddedEngine:
         if effects.due_at is not None:
             due_at = effects.due_at
             tx.after_commit(lambda: signals.timer(due_at))
-        for name, key in effects.subscribed:
+        for name, key in effects.to_match:
             self.match_later(tx, held.tid, name, key)
 
     def ready(self, tx: Tx, queue: str) -> None:

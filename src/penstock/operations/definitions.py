@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,9 +27,9 @@ def check(document: Any) -> tuple[str, list[Problem]]:
     return ("" if version is None else version.code), problems
 
 
-def read(content: bytes, kind: str) -> Any:
-    """The plain value of a document in YAML or JSON. Raises: Invalid, with every problem and its place."""
-    value, problems = loading.read_document(content, "json" if kind == "json" else "yaml")
+def read(content: bytes, kind: Literal["json", "yaml"] | None) -> Any:
+    """The plain value of a document; `kind` None: JSON if it is, else YAML. Raises: Invalid, with every problem."""
+    value, problems = loading.read_document(content, kind)
     if problems:
         raise Invalid("the document cannot be read", problems)
     return value
@@ -62,9 +62,7 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
         return added, False
 
     try:
-        (latest, unchanged), _ = await ctx.once(
-            actor, key, ["deploy", digest], unit, tuple[definitions.Latest, bool]
-        )
+        (latest, unchanged), _ = await ctx.once(actor, key, ["deploy", digest], unit, tuple[definitions.Latest, bool])
     finally:
         ctx.deployed(tid, code)
     row = await _row(ctx, tid, code, latest.number)

@@ -5,12 +5,12 @@ It imports `core`, `formats` and `errors` alone (ADR 0009).
 """
 
 from penstock.simulation.catalogue import Trouble, Unusable
-from penstock.simulation.files import NothingToTest, Tests, find, read_tests, run_tests, untested
+from penstock.simulation.files import NothingToTest, Suite, find, read_tests, run_tests, untested
 from penstock.simulation.findings import Difference
 from penstock.simulation.library import run_case
 from penstock.simulation.report import FileReport, Report
 
 __all__ = [
-    "Difference", "FileReport", "NothingToTest", "Report", "Tests", "Trouble", "Unusable", "find", "read_tests",
+    "Difference", "FileReport", "NothingToTest", "Report", "Suite", "Trouble", "Unusable", "find", "read_tests",
     "run_case", "run_tests", "untested",
 ]  # fmt: skip

@@ -73,6 +73,17 @@ def coverage(version: Version, trail: Trail) -> Coverage:
     )
 
 
+def merged(found: Iterable[Coverage]) -> list[Coverage]:
+    """One of each definition: what was taken by cases of any file counts."""
+    by_code: dict[str, Coverage] = {}
+    for each in found:
+        other = by_code.setdefault(each.definition, each)
+        nodes = tuple(code for code in each.nodes_missed if code in other.nodes_missed)
+        flows = tuple(name for name in each.flows_missed if name in other.flows_missed)
+        by_code[each.definition] = msgspec.structs.replace(each, nodes_missed=nodes, flows_missed=flows)
+    return list(by_code.values())
+
+
 def _graphs(version: Version) -> list[Graph]:
     found = {id(graph): graph for graph in (version.root, *version.places.values())}
     return list(found.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from penstock.core.lines import lines_of
 from penstock.core.members import Members, Source
 from penstock.simulation.answers import read_answers
 from penstock.simulation.case import NOW, Answers, Case
@@ -18,7 +19,6 @@ from penstock.simulation.catalogue import (
     Unusable,
     is_definition,
     known_file,
-    lines_of,
     located,
     read,
     with_called,
@@ -35,7 +35,7 @@ class NothingToTest(Exception):
     """There is no such file, or no tests belong to it."""
 
 
-class Tests(msgspec.Struct):
+class Suite(msgspec.Struct):
     """A tests file, read. `known` begins with the definition its cases are about."""
 
     file: str
@@ -112,7 +112,7 @@ def untested(folders: Iterable[Path]) -> list[Coverage]:
 # -- reading -----------------------------------------------------------------------------------------------------------
 
 
-def read_tests(path: Path | str) -> Tests:
+def read_tests(path: Path | str) -> Suite:
     """Raises: Unusable, with every problem and its line."""
     path = Path(path)
     text, document, problems = read(path)
@@ -128,7 +128,7 @@ def read_tests(path: Path | str) -> Tests:
     members.close()
     if source.problems:
         raise Unusable(located(str(path), text, source.problems))
-    return Tests(str(path), known, cases, lines_of(text))
+    return Suite(str(path), known, cases, lines_of(text))
 
 
 def _known(members: Members, path: Path, text: str) -> dict[str, Known]:

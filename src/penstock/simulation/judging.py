@@ -58,6 +58,8 @@ def _open(expect: Expect, report: Report, waits: list[Waiting], at: str) -> Iter
 
 def unanswered(waits: list[Waiting]) -> Iterator[Difference]:
     for each in waits:
+        if each.promised:
+            continue
         message = f"{each.place} (visit {each.visit}) still waits for {each.what}"
         yield Difference(kind="unanswered", message=message, add=each.add)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from penstock.core.loading import read_document
 from penstock.core.members import Source
 from penstock.simulation.catalogue import Known, Trouble, Unusable, known, known_file, located, with_called
-from penstock.simulation.files import Tests
+from penstock.simulation.files import Suite
 from penstock.simulation.reading import read_case
 from penstock.simulation.report import Report
 
@@ -36,7 +36,7 @@ def run_case(definition: Definition, /, *, definitions: Iterable[Definition] = (
     read = read_case(source, document if judged else {**document, "expect": {"status": "COMPLETED"}}, "", all_known, {})
     if source.problems:
         raise Unusable([Trouble("the case", each.message, each.pointer, code=each.code) for each in source.problems])
-    return Tests("", all_known, (), _nowhere).run(read if judged else replace(read, expect=None))
+    return Suite("", all_known, (), _nowhere).run(read if judged else replace(read, expect=None))
 
 
 def _path_of(definition: Definition) -> Path | None:

@@ -78,8 +78,8 @@ class Simulated:
         self.visits: dict[int, Visit] = {}
         self.open: dict[int, Visit] = {}
         self.jobs: dict[int, do.OpenJob] = {}
-        self.in_hand: set[int] = set()
-        """Visits whose job somebody works on."""
+        self.promised: set[int] = set()
+        """Visits whose job, item or call somebody is going to answer."""
         self.items: dict[int, do.OpenItem] = {}
         self.owners: dict[int, str] = {}
         self.timers: dict[int, dict[str, do.StartTimer]] = {}
@@ -124,6 +124,11 @@ class Simulated:
 
     def node(self, code: str) -> AnyNode:
         return self.version.places[code].nodes[code]
+
+    @property
+    def in_hand(self) -> set[int]:
+        """Visits whose job somebody works on."""
+        return self.jobs.keys() & self.promised
 
     def at(self, node: str) -> list[Visit]:
         """Open visits at a node."""
@@ -170,7 +175,7 @@ class Simulated:
 
     def close_job(self, c: do.CloseJob, _: Effects) -> None:
         self.jobs.pop(c.visit, None)
-        self.in_hand.discard(c.visit)
+        self.promised.discard(c.visit)
 
     def withdraw(self, visits: Iterable[Visit], state: VisitState, effects: Effects) -> None:
         """End visits from outside, with all that is out for them."""
@@ -179,7 +184,7 @@ class Simulated:
             del self.open[visit.n]
             for table in (self.jobs, self.items, self.timers, self.subscriptions):
                 table.pop(visit.n, None)
-            self.in_hand.discard(visit.n)
+            self.promised.discard(visit.n)
             if self.children.pop(visit.n, None) is not None:
                 effects.cancelled.append(visit.n)
 
@@ -218,8 +223,8 @@ class Simulated:
                 visit.state = VisitState.SUPERSEDED
 
     def tell_jobs(self, _: do.TellJobs, effects: Effects) -> None:
-        others = [visit for visit in self.open.values() if visit.n not in self.in_hand]
-        self.withdraw(others, VisitState.CANCELLED, effects)
+        told = self.in_hand
+        self.withdraw([visit for visit in self.open.values() if visit.n not in told], VisitState.CANCELLED, effects)
         self.timers.clear()
         self.subscriptions.clear()
 

@@ -163,7 +163,7 @@ def _expect(case: Members, known: Mapping[str, Known]) -> Expect | None:
         members.problem(None, "it expects nothing, so it could never fail: give it a status at least", "required")
     main = next(iter(known.values()))
     incidents = _incidents(members, known)
-    waiting = _nodes(members, "open", known) if members.has("open") else None
+    waiting = _given(members, "open", _nodes(members, "open", known))
     refused = _refused(members)
     expect = Expect(
         status=_status(members, incidents, waiting) if refused is None else None,
@@ -174,7 +174,7 @@ def _expect(case: Members, known: Mapping[str, Known]) -> Expect | None:
         metadata=_match(members, "metadata"),
         entity=_match(members, "entity"),
         inputs=_inputs(members, main),
-        path=_nodes(members, "path", {"": main}) if members.has("path") else None,
+        path=_given(members, "path", _nodes(members, "path", {"": main})),
         path_includes=_nodes(members, "path_includes", {"": main}),
         never=_nodes(members, "never", {"": main}),
         duration=_span(members),
@@ -200,7 +200,8 @@ def _refused(members: Members) -> str | None:
 
 def _status(members: Members, incidents: tuple[Incident, ...] | None, waiting: tuple[str, ...] | None) -> str:
     """COMPLETED unless it is said, or follows from what else is expected."""
-    default = Status.FAILED if incidents else Status.RUNNING if waiting else Status.COMPLETED
+    own = [each for each in incidents or () if "/" not in each.node]
+    default = Status.FAILED if own else Status.RUNNING if incidents or waiting else Status.COMPLETED
     return str(members.choice("status", list(Status), default.value) or default.value)
 
 
@@ -224,6 +225,11 @@ def _inputs(members: Members, main: Known) -> dict[str, Match]:
     for code in found:
         _checked(members.source, code, f"{members.at('inputs')}/{code}", main)
     return {code: _match_of(value) for code, value in found.items()}
+
+
+def _given(members: Members, name: str, nodes: tuple[str, ...]) -> tuple[str, ...] | None:
+    """None where nothing is said, which is not the same as no node."""
+    return nodes if members.has(name) else None
 
 
 def _nodes(members: Members, name: str, known: Mapping[str, Known]) -> tuple[str, ...]:

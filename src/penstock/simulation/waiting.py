@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import yaml
+from msgspec.structs import replace
 
 from penstock.core.definition import Call, Http, Item, Job, Message, Robot
 from penstock.core.durations import Duration, format_duration
@@ -27,6 +28,8 @@ class Waiting(msgspec.Struct, frozen=True):
     since: int
     add: str
     input: Any = None
+    promised: bool = False
+    """The case has an answer, which comes later than the case looks."""
 
 
 def waiting(world: World) -> list[Waiting]:
@@ -35,26 +38,27 @@ def waiting(world: World) -> list[Waiting]:
         if process.process.status not in ENDED:
             prefix = "" if process.number == 1 else f"{process.version.code}/"
             for visit in sorted(process.open.values(), key=lambda each: each.n):
-                found += _of_visit(world, process, visit, prefix)
+                promised = visit.n in process.promised
+                found += [replace(each, promised=promised) for each in _of_visit(world, process, visit, prefix)]
     return found
 
 
 def _of_visit(world: World, process: Simulated, visit: Visit, prefix: str) -> Iterator[Waiting]:
     place = prefix + visit.node
     node = process.node(visit.node)
-    if visit.n in process.jobs and visit.n not in process.in_hand:
+    if visit.n in process.jobs:
         what = {Job: "its worker", Robot: "its robot", Http: "its endpoint"}[type(node)]
         if isinstance(node, Job):
             what += f" (topic {node.topic})"
         if world.chooser.used_up(process.version, node):
-            what += ", for its answers are used up or do not fit"
+            what += ": its answers are used up, or none fits any more"
         yield Waiting(place, visit.n, what, visit.started_at, _answers(place, None), visit.input)
     elif visit.n in process.items and isinstance(node, Item):
         schema = process.version.tasks[node.task].schema
         what = f"a person (task {node.task})"
         yield Waiting(place, visit.n, what, visit.started_at, _answers(place, sample(schema)), visit.input)
-    elif visit.n in process.children and isinstance(node, Call) and node.definition not in world.definitions:
-        what = f"the called definition {node.definition}, which is not here: name its file, or answer in its place"
+    elif visit.n in process.children and isinstance(node, Call) and not world.has_child(process, visit.n):
+        what = f"{node.definition}, which is not here: name its file under definitions, or answer in its place"
         yield Waiting(place, visit.n, what, visit.started_at, _answers(place, None), visit.input)
     elif visit.n in process.subscriptions and _waits_itself(process, visit):
         yield from _of_messages(process, visit, place, visit.started_at - world.began)

@@ -160,17 +160,20 @@ class World:
     # -- answers -------------------------------------------------------------------------------------------------------
 
     def _choose(self, process: Simulated, node: AnyNode, visit: int, attempt: int, input: Any) -> Given | None:
+        given = None
         try:
-            return self.chooser.choose(process.number, process.version, node, visit, attempt, input)
+            given = self.chooser.choose(process.number, process.version, node, visit, attempt, input)
         except Unfit as unfit:
             self.unfit.append(unfit)
-            return None
+            process.promised.add(visit)  # its trouble has been told
+        if given is not None:
+            process.promised.add(visit)
+        return given
 
     def _ask_worker(self, process: Simulated, job: do.OpenJob) -> None:
         given = self._choose(process, process.node(job.node), job.visit, job.attempt, job.input)
         if given is None:
             return
-        process.in_hand.add(job.visit)
 
         def answer() -> None:
             if process.jobs.get(job.visit) is job:
@@ -233,6 +236,9 @@ class World:
             return
         parent = (process, child.scope, child.visit)
         self._called[process.number, child.visit] = self.start(child.definition, parent, input=child.input)
+
+    def has_child(self, process: Simulated, visit: int) -> bool:
+        return (process.number, visit) in self._called
 
     def _cancel_child(self, process: Simulated, visit: int) -> None:
         def cancel() -> None:

@@ -28,8 +28,8 @@ class Effects(msgspec.Struct):
     """The earliest timer started."""
     ready: set[str] = set()
     """Queues that got a job nobody has taken."""
-    subscribed: list[tuple[str, str]] = []
-    """(name, key) of new subscriptions to messages."""
+    to_match: list[tuple[str, str]] = []
+    """(name, key) of messages and new waiters that may find each other now."""
     published: list[do.Publish] = []
     old_data: dict[str, Any] = {}
     """What the data set by this step was before, where the definition makes some of it searchable."""
@@ -138,7 +138,7 @@ def _subscribe(to: Carrying, c: do.Subscribe) -> None:
     held = to.held
     held.tx.put(SUBSCRIPTIONS, (held.pid, c.visit, c.purpose, c.scope, held.tid, c.name, c.key, int(c.signal)))
     if not c.signal:
-        to.effects.subscribed.append((c.name, c.key))
+        to.effects.to_match.append((c.name, c.key))
 
 
 def _unsubscribe(to: Carrying, c: do.Unsubscribe) -> None:
@@ -174,8 +174,11 @@ def _tell_jobs(to: Carrying, _: do.TellJobs) -> None:
 
 
 def _withdraw(to: Carrying, c: do.Withdraw) -> None:
+    held = to.held
+    withdrawn = cascade.withdraw(held.tx, held.tid, held.pid, c.state, to.at)
     to.effects.cascaded = True
-    to.effects.children += cascade.withdraw(to.held.tx, to.held.tid, to.held.pid, c.state, to.at)
+    to.effects.children += withdrawn.children
+    to.effects.to_match += withdrawn.given_back
 
 
 def _supersede(to: Carrying, c: do.SupersedeVisits) -> None:

@@ -88,8 +88,17 @@ _ALL_SCOPES = delete(tables.scopes).where(_s.pid == _pid, _s.n > 0)
 _INBOX = select(tables.inbox.c.iid, tables.inbox.c.event).where(tables.inbox.c.pid == _pid)
 
 
-def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> list[do.CancelChild]:
-    """Withdraw everything that is open in a process. Answers the children to cancel."""
+class Withdrawn(NamedTuple):
+    """What went with all that was open in a process."""
+
+    children: list[do.CancelChild]
+    """To be cancelled."""
+    given_back: list[tuple[str, str]]
+    """(name, key) of messages that wait for another receiver."""
+
+
+def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> Withdrawn:
+    """Withdraw everything that is open in a process."""
     of = {"of_pid": pid}
     children = [do.CancelChild(n) for (n,) in tx.select(_ALL_CALLS, of)]
     _close_items(tx, pid)
@@ -97,8 +106,7 @@ def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> list[do.
         tx.execute(statement, of)
     tx.execute(_ALL_VISITS, {**of, "new_state": state.value, "new_at": at})
     tx.execute(_ALL_SCOPES, of)
-    _drop_inbox(tx, tid, pid)
-    return children
+    return Withdrawn(children, _drop_inbox(tx, tid, pid))
 
 
 def _close_items(tx: Tx, pid: int) -> None:
@@ -106,13 +114,17 @@ def _close_items(tx: Tx, pid: int) -> None:
         items.close(tx, pid, do.CloseItem(n, completed=False), by="system")
 
 
-def _drop_inbox(tx: Tx, tid: int, pid: int) -> None:
+def _drop_inbox(tx: Tx, tid: int, pid: int) -> list[tuple[str, str]]:
     """Nobody will take what waits in the inbox; a message goes to another."""
+    given_back: list[tuple[str, str]] = []
     for iid, text in tx.select(_INBOX, {"of_pid": pid}, of=[INBOX]):
         tx.delete(INBOX, (iid,))
         event = codec.decode_event(text)
         if isinstance(event, MessageArrived) and not event.signal:
-            messages.give_back(tx, tid, event.name, event.message_id)
+            key = messages.give_back(tx, tid, event.name, event.message_id)
+            if key is not None:
+                given_back.append((event.name, key))
+    return given_back
 
 
 _TELL = update(tables.jobs).where(_j.pid == _pid, _j.state.in_(("LEASED", "AWAITING"))).values(told=1)

@@ -151,6 +151,9 @@ class FileLock:
             raise Unavailable(f"{path} is in use{by} (it holds {self.path})", path=path, holder=holder) from exc
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
+        if not Path(path).exists():
+            # SQLite gives its log the same mode; nobody else may read what tenants keep
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def release(self) -> None:
         with contextlib.suppress(OSError):

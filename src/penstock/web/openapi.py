@@ -122,7 +122,7 @@ def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas) -> Json:
     ]
     if route.query is not None:
         parameters += schemas.query(route.query)
-    if route.method in {"POST", "PUT", "PATCH", "DELETE"} and route.auth is Auth.REQUIRED:
+    if route.method in {"POST", "PUT", "PATCH", "DELETE"} and route.auth is Auth.REQUIRED and route.keyed:
         parameters.append(_IDEMPOTENCY)
     if parameters:
         operation["parameters"] = parameters

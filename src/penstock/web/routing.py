@@ -166,6 +166,8 @@ class Route(Generic[D]):
     """Bodies that can be sent, by name."""
     hidden: bool = False
     """Not in the OpenAPI document."""
+    keyed: bool = True
+    """An `Idempotency-Key` does something here, where the method is one that changes; told by the OpenAPI document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ import typer
 from typer.testing import CliRunner
 
 from penstock.cli.app import app, describe
-from penstock.cli.locate import Locator
 from penstock.cli.output import brief, lasted, text_of
 from penstock.cli.remote import instant, json_value, pairs
 from penstock.cli.work import find
 from penstock.client import CredentialsError
+from penstock.core.lines import lines_of
 from penstock.errors import Unavailable
 from penstock.worker import Worker
 
@@ -215,15 +215,15 @@ def test_json_arguments(tmp_path):
 
 
 def test_problems_are_found_in_the_text():
-    locator = Locator("code: x\nnodes:\n  a/b:\n    kind: job\nflows:\n  - from: a\n    to: b\n  - {from: b}\n")
-    assert locator.line("") == 1
-    assert locator.line("/nodes/a~1b/kind") == 4
-    assert locator.line("/nodes/a~1b/missing/deeper") == 3
-    assert locator.line("/flows/0/to") == 7
-    assert locator.line("/flows/1/from") == 8
-    assert Locator('{\n "a": [\n 1,\n 2]}').line("/a/1") == 4
-    assert Locator("a: [").line("/a") is None
-    assert Locator("").line("/a") is None
+    line = lines_of("code: x\nnodes:\n  a/b:\n    kind: job\nflows:\n  - from: a\n    to: b\n  - {from: b}\n")
+    assert line("") == 1
+    assert line("/nodes/a~1b/kind") == 4
+    assert line("/nodes/a~1b/missing/deeper") == 3
+    assert line("/flows/0/to") == 7
+    assert line("/flows/1/from") == 8
+    assert lines_of('{\n "a": [\n 1,\n 2]}')("/a/1") == 4
+    assert lines_of("a: [")("/a") is None
+    assert lines_of("")("/a") is None
 
 
 def test_small_texts():

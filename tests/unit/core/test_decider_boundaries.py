@@ -1,10 +1,10 @@
 """Boundaries: armed with their node, by timer, error, message or signal, interrupting or not; errors on their way outwards."""
 
 import pytest
-from support.harness import Harness
 
 from penstock.core import commands as do
 from penstock.core.state import Phase, Status
+from support.harness import Harness
 
 HOSTS = {
     "job": "{kind: job, topic: t}",
@@ -160,7 +160,9 @@ flows: [{from: c, to: caught}]
 
 def nested(level):
     """The boundary `c` for ERR at one of the levels a, s, l, o around the job `a`."""
-    boundary = f"c: {{kind: boundary, attached_to: {level}, error: ERR}}, take: {{kind: job, topic: t, input: '${{c.data}}'}}"
+    boundary = (
+        f"c: {{kind: boundary, attached_to: {level}, error: ERR}}, take: {{kind: job, topic: t, input: '${{c.data}}'}}"
+    )
     flow = "{from: c, to: take}"
     slots = []
     for each in "asl":
@@ -272,7 +274,14 @@ def test_error_end_in_a_scope_is_taken_by_the_scopes_boundary():
         """
     ).start()
     h.complete("a")
-    assert dict(h.states()) == {"s": "THROWN", "a": "COMPLETED", "b": "CANCELLED", "e": "THROWN", "c": "COMPLETED", "y": "OPEN"}
+    assert dict(h.states()) == {
+        "s": "THROWN",
+        "a": "COMPLETED",
+        "b": "CANCELLED",
+        "e": "THROWN",
+        "c": "COMPLETED",
+        "y": "OPEN",
+    }
 
 
 def test_error_in_the_step_that_opened_the_scope_leaves_nothing_behind():
@@ -287,4 +296,6 @@ def test_error_in_the_step_that_opened_the_scope_leaves_nothing_behind():
         """
     ).start()
     assert h.status is Status.COMPLETED
-    assert not [c for c in h.last.commands if isinstance(c, do.OpenJob | do.StartChild | do.CreateElements | do.DropScope)]
+    assert not [
+        c for c in h.last.commands if isinstance(c, do.OpenJob | do.StartChild | do.CreateElements | do.DropScope)
+    ]

@@ -1,13 +1,13 @@
 """What people do: retry, debug, skip, restart, suspend and resume, terminate, cancel."""
 
 import pytest
-from support.harness import Harness, Refused
 
 from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.decider import Rejected
 from penstock.core.interventions import TERMINATION_GRACE
 from penstock.core.state import Phase, Status
+from support.harness import Harness, Refused
 
 
 def play(text, input=None, **members):
@@ -18,7 +18,9 @@ def play(text, input=None, **members):
 
 ENTER = "nodes: {a: {kind: job, topic: t, input: '${input.x}'}, b: {kind: job, topic: t, input: '${a}'}}\nflows: [{from: a, to: b}]"
 RUN = "nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t, input: '${a}'}}\nflows: [{from: a, to: b}]"
-LEAVE = "nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t, input: '${a}'}}\nflows: [{from: a, to: b, if: 'a.ok'}]"
+LEAVE = (
+    "nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t, input: '${a}'}}\nflows: [{from: a, to: b, if: 'a.ok'}]"
+)
 STUCK = """
 nodes: {s: {kind: gateway, gateway: exclusive}, x: {kind: set, vars: {v: 1}}, y: {kind: set, vars: {v: 1}},
         a: {kind: gateway, gateway: parallel}, b: {kind: job, topic: t, input: "${a}"}}
@@ -74,7 +76,9 @@ def test_debug_with_an_input_begins_a_new_attempt(phase):
     assert h.jobs[1].input == {"given": 1}
 
 
-@pytest.mark.parametrize(("phase", "given"), [(Phase.LEAVE_FAILED, "input"), (Phase.STUCK, "input"), (Phase.STUCK, "output")])
+@pytest.mark.parametrize(
+    ("phase", "given"), [(Phase.LEAVE_FAILED, "input"), (Phase.STUCK, "input"), (Phase.STUCK, "output")]
+)
 def test_debug_is_refused_where_it_has_no_meaning(phase, given):
     h = with_incident(phase)
     with pytest.raises(Refused, match="cannot debug"):
@@ -109,7 +113,9 @@ def test_retry_of_every_phase():
 
 
 def test_retry_of_several_incidents_at_once_and_retrying_until_the_last_has_ended():
-    h = play("nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t}, c: {kind: job, topic: t}, d: {kind: job, topic: t}}")
+    h = play(
+        "nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t}, c: {kind: job, topic: t}, d: {kind: job, topic: t}}"
+    )
     h.fail("a", permanent=True).fail("b", permanent=True).complete("c")
     assert h.process.incidents == 2
     h.retry()
@@ -135,7 +141,10 @@ def test_retry_is_legal_only_with_an_incident():
 
 
 def test_scope_that_was_retried_is_retrying_until_it_ends():
-    h = play("nodes: {s: {kind: scope, for_each: '${input.x}', as: e, nodes: {i: {kind: job, topic: t}}}, z: {kind: job, topic: t}}", {})
+    h = play(
+        "nodes: {s: {kind: scope, for_each: '${input.x}', as: e, nodes: {i: {kind: job, topic: t}}}, z: {kind: job, topic: t}}",
+        {},
+    )
     h.data_["input"] = {"x": [1, 2]}
     h.retry()
     assert h.status is Status.RETRYING
@@ -160,7 +169,9 @@ RUNNING = {
 
 
 def running(kind):
-    return play(f"tasks: {{T: {{}}}}\nnodes: {{a: {RUNNING[kind]}, b: {{kind: job, topic: t, input: '${{a}}'}}}}\nflows: [{{from: a, to: b}}]")
+    return play(
+        f"tasks: {{T: {{}}}}\nnodes: {{a: {RUNNING[kind]}, b: {{kind: job, topic: t, input: '${{a}}'}}}}\nflows: [{{from: a, to: b}}]"
+    )
 
 
 @pytest.mark.parametrize("kind", RUNNING)
@@ -421,7 +432,9 @@ def test_restart_inside_a_scope_and_inside_an_element():
 
 
 def test_restart_of_a_loop_restarts_what_lies_before_in_the_loop_too():
-    h = play("nodes: {s: {kind: start}, a: {kind: job, topic: t}, b: {kind: job, topic: t}}\nflows: [{from: s, to: a}, {from: a, to: b}, {from: b, to: a}]")
+    h = play(
+        "nodes: {s: {kind: start}, a: {kind: job, topic: t}, b: {kind: job, topic: t}}\nflows: [{from: s, to: a}, {from: a, to: b}, {from: b, to: a}]"
+    )
     h.complete("a").restart("b")
     assert [active.node for _, _, active in h.active()] == ["b"]
 

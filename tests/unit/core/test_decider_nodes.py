@@ -1,7 +1,6 @@
 """Nodes and flows: what each kind of node does when a token comes, and where the token goes then."""
 
 import pytest
-from support.harness import Harness
 
 from penstock.core import commands as do
 from penstock.core.decider import start
@@ -9,13 +8,14 @@ from penstock.core.events import Failure, Started
 from penstock.core.run import HTTP_TOPIC
 from penstock.core.state import Phase, Status
 from penstock.errors import Invalid
+from support.harness import Harness
 
 
 def run(nodes, flows="", *, input=None, **members):
     text = "{" + nodes + "}" if not nodes.lstrip().startswith("{") else nodes
-    return Harness(f"tasks: {{T: {{candidates: ['group:a'], due: P1D, priority: 7}}}}\nnodes: {text}\nflows: [{flows}]\n").start(
-        input, **members
-    )
+    return Harness(
+        f"tasks: {{T: {{candidates: ['group:a'], due: P1D, priority: 7}}}}\nnodes: {text}\nflows: [{flows}]\n"
+    ).start(input, **members)
 
 
 def incident(h, node):
@@ -87,7 +87,13 @@ def test_timer_waits_until_it_is_due(members, due_in):
 
 @pytest.mark.parametrize(
     ("key", "rendered"),
-    [("", ""), (", key: abc", "abc"), (", key: '${input.n}'", "12"), (", key: '${input.d}'", "5"), (", key: 'o-${input.s}'", "o-x")],
+    [
+        ("", ""),
+        (", key: abc", "abc"),
+        (", key: '${input.n}'", "12"),
+        (", key: '${input.d}'", "5"),
+        (", key: 'o-${input.s}'", "o-x"),
+    ],
 )
 def test_message_node_waits_for_its_message(key, rendered):
     h = run(f"a: {{kind: message, message: paid{key}}}", input={"n": 12, "d": 5.0, "s": "x", "f": 0.5})
@@ -220,9 +226,15 @@ def test_parallel_gateway_takes_every_flow():
     assert [code for code in "xyz" if h.at(code)] == ["x", "y", "z"]
 
 
-@pytest.mark.parametrize("node", ["{kind: start}", "{kind: gateway, gateway: inclusive}", "{kind: gateway, gateway: exclusive}"])
+@pytest.mark.parametrize(
+    "node", ["{kind: start}", "{kind: gateway, gateway: inclusive}", "{kind: gateway, gateway: exclusive}"]
+)
 def test_no_true_flow_and_no_default_is_an_incident(node):
-    h = run(f"a: {node}, {TARGETS}", "{from: a, to: x, if: input.ok}, {from: x, to: y}, {from: x, to: z}", input={"ok": False})
+    h = run(
+        f"a: {node}, {TARGETS}",
+        "{from: a, to: x, if: input.ok}, {from: x, to: y}, {from: x, to: z}",
+        input={"ok": False},
+    )
     assert incident(h, "a")[0] == "NoFlowTaken"
     assert h.phase("a") is Phase.LEAVE_FAILED
     h.data_["input"] = {"ok": True}
@@ -238,7 +250,10 @@ def test_no_true_flow_and_no_default_is_an_incident(node):
 def test_tokens_start_at_plain_starts_or_where_no_flow_comes_in():
     h = run("a: {kind: job, topic: t}, b: {kind: job, topic: t}, c: {kind: job, topic: t}", "{from: a, to: c}")
     assert [code for code in "abc" if h.at(code)] == ["a", "b"]
-    h = run("s: {kind: start}, a: {kind: job, topic: t}, r: {kind: start}, b: {kind: job, topic: t}", "{from: s, to: a}, {from: r, to: b}")
+    h = run(
+        "s: {kind: start}, a: {kind: job, topic: t}, r: {kind: start}, b: {kind: job, topic: t}",
+        "{from: s, to: a}, {from: r, to: b}",
+    )
     assert h.at("a")
     assert h.at("b")
 
@@ -308,7 +323,11 @@ def test_error_end_that_nobody_takes_is_an_incident():
 
 
 def test_error_end_of_a_called_process_is_told_to_its_caller():
-    h = run("z: {kind: job, topic: t}, a: {kind: end, end: error, error: NO_STOCK}, b: {kind: job, topic: t}", "{from: z, to: a}", called=True)
+    h = run(
+        "z: {kind: job, topic: t}, a: {kind: end, end: error, error: NO_STOCK}, b: {kind: job, topic: t}",
+        "{from: z, to: a}",
+        called=True,
+    )
     h.complete("z")
     assert h.status is Status.TERMINATED
     assert h.ended == do.EndProcess("TERMINATED", None, "NO_STOCK")
@@ -321,7 +340,9 @@ EVENTS = (
     "g: {kind: gateway, gateway: event}, t: {kind: timer, after: PT1H}, m: {kind: message, message: M, key: '${input.k}'},"
     "s: {kind: message, signal: S}, x: {kind: job, topic: t}, y: {kind: job, topic: t}, z: {kind: job, topic: t}"
 )
-EVENT_FLOWS = "{from: g, to: t}, {from: g, to: m}, {from: g, to: s}, {from: t, to: x}, {from: m, to: y}, {from: s, to: z}"
+EVENT_FLOWS = (
+    "{from: g, to: t}, {from: g, to: m}, {from: g, to: s}, {from: t, to: x}, {from: m, to: y}, {from: s, to: z}"
+)
 
 
 @pytest.mark.parametrize(
@@ -373,11 +394,24 @@ BROKEN = [
     ("message key", "{a: {kind: message, message: M, key: '${input.x}'}}", "a"),
     ("for_each", "{a: {kind: scope, for_each: '${input.x}', nodes: {i: {kind: job, topic: t}}}}", "a"),
     ("boundary timer", "{a: {kind: job, topic: t}, b: {kind: boundary, attached_to: a, timer: '${input.x}'}}", "a"),
-    ("boundary key", "{a: {kind: item, task: T}, b: {kind: boundary, attached_to: a, message: M, key: '${input.x}'}}", "a"),
-    ("scope boundary", "{a: {kind: scope, nodes: {i: {kind: job, topic: t}}}, b: {kind: boundary, attached_to: a, timer: '${input.x}'}}", "a"),
+    (
+        "boundary key",
+        "{a: {kind: item, task: T}, b: {kind: boundary, attached_to: a, message: M, key: '${input.x}'}}",
+        "a",
+    ),
+    (
+        "scope boundary",
+        "{a: {kind: scope, nodes: {i: {kind: job, topic: t}}}, b: {kind: boundary, attached_to: a, timer: '${input.x}'}}",
+        "a",
+    ),
     ("set", "{a: {kind: set, vars: {y: '${input.x}'}}}", "a"),
 ]
-BAD_VALUES = {"timer": ["soon", 5, None], "timer until": ["tomorrow", 5, None], "message key": [True, [1], {}], "for_each": ["abc", 3, None, {}]}
+BAD_VALUES = {
+    "timer": ["soon", 5, None],
+    "timer until": ["tomorrow", 5, None],
+    "message key": [True, [1], {}],
+    "for_each": ["abc", 3, None, {}],
+}
 
 
 @pytest.mark.parametrize(("what", "nodes", "node"), BROKEN)
@@ -400,10 +434,13 @@ def test_expression_that_fails_is_an_incident_on_its_node_and_retry_goes_on(what
 
 
 @pytest.mark.parametrize(
-    ("condition", "text"), [("input.x", "no such key: x"), ("input.n", "gave int, not a bool"), ("'a'", "gave str, not a bool")]
+    ("condition", "text"),
+    [("input.x", "no such key: x"), ("input.n", "gave int, not a bool"), ("'a'", "gave str, not a bool")],
 )
 def test_condition_that_fails_is_an_incident_on_the_node_that_is_left(condition, text):
-    h = run("a: {kind: job, topic: t}, b: {kind: job, topic: t}", f'{{from: a, to: b, if: "{condition}"}}', input={"n": 1})
+    h = run(
+        "a: {kind: job, topic: t}, b: {kind: job, topic: t}", f'{{from: a, to: b, if: "{condition}"}}', input={"n": 1}
+    )
     h.complete("a", 5)
     kind, message = incident(h, "a")
     assert kind == "ExpressionFailed"

@@ -1,12 +1,12 @@
 """Technical failures: tried again by the node's policy, then an incident; attempts have an end of their time."""
 
 import pytest
-from support.harness import Harness
 
 from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.decider import Rejected
 from penstock.core.state import Phase, Status
+from support.harness import Harness
 
 
 def job(retry="", kind="kind: job, topic: t", rest=""):
@@ -129,7 +129,9 @@ def test_policy_counts_anew_after_a_retry_command_attempts_go_on():
 def test_delays_differ_by_process_but_not_by_run():
     waits = set()
     for process_id in ("p", "q", "p"):
-        h = Harness("nodes: {a: {kind: job, topic: t, retry: {delay: PT1H, cap: PT1H, jitter: 1}}}", process_id=process_id)
+        h = Harness(
+            "nodes: {a: {kind: job, topic: t, retry: {delay: PT1H, cap: PT1H, jitter: 1}}}", process_id=process_id
+        )
         h.start().fail("a")
         waits.add(h.timers[1, "@retry"].due_at)
     assert len(waits) == 2

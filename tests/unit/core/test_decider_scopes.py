@@ -1,14 +1,16 @@
 """Scopes and for_each: what they open, in which order, how they end."""
 
 import pytest
-from support.harness import Harness
 
 from penstock.core import commands as do
 from penstock.core.scopes import CHUNK
 from penstock.core.state import Each, Phase, Scope, Status
+from support.harness import Harness
 
 
-def each(inner="{i: {kind: job, topic: t, input: '${e}'}}", *, values="${input}", members="", rest="", flows="", given=None):
+def each(
+    inner="{i: {kind: job, topic: t, input: '${e}'}}", *, values="${input}", members="", rest="", flows="", given=None
+):
     return Harness(
         f"""
         nodes:
@@ -113,7 +115,9 @@ def test_outputs_are_in_the_order_of_the_elements_whatever_ends_first(order):
 
 
 def test_outputs_of_elements_that_do_not_wait():
-    h = each("{w: {kind: set, vars: {x: '${e * 2}'}}}", members="output: '${vars.x}',", given=list(range(CHUNK * 2 + 5)))
+    h = each(
+        "{w: {kind: set, vars: {x: '${e * 2}'}}}", members="output: '${vars.x}',", given=list(range(CHUNK * 2 + 5))
+    )
     assert h.jobs[h.at("z")[0]].input == [n * 2 for n in range(CHUNK * 2 + 5)]
     assert list(h.scopes) == [0]
     h = each("{w: {kind: set, vars: {x: '${e * 2}'}}}", members="output: '${vars.x}',", given=[1, 2])
@@ -121,7 +125,9 @@ def test_outputs_of_elements_that_do_not_wait():
 
 
 def test_output_that_nobody_reads_is_not_kept():
-    h = Harness("nodes: {s: {kind: scope, for_each: '${[1]}', as: e, output: '${i}', nodes: {i: {kind: job, topic: t}}}}").start()
+    h = Harness(
+        "nodes: {s: {kind: scope, for_each: '${[1]}', as: e, output: '${i}', nodes: {i: {kind: job, topic: t}}}}"
+    ).start()
     h.complete("i", {"of": 1})
     assert h.row("s").get("output") is None
     assert h.status is Status.COMPLETED
@@ -194,7 +200,11 @@ def test_loop_variables_of_nested_for_each():
     assert h.jobs[h.at("j")[0]].input == {"t": [], "index": 1, "count": 3}
     for n in h.at("i"):
         h.complete(n, h.jobs[n].input["cell"])
-    assert sorted((h.jobs[n].input["index"], h.jobs[n].input["t"]) for n in h.at("j")) == [(0, ["a", "b"]), (1, []), (2, ["c"])]
+    assert sorted((h.jobs[n].input["index"], h.jobs[n].input["t"]) for n in h.at("j")) == [
+        (0, ["a", "b"]),
+        (1, []),
+        (2, ["c"]),
+    ]
 
 
 def test_loop_outside_of_a_for_each_is_not_there():
@@ -203,7 +213,10 @@ def test_loop_outside_of_a_for_each_is_not_there():
 
 
 def test_elements_do_not_see_each_other():
-    h = each("{v: {kind: set, vars: {mine: '${e}'}}, i: {kind: job, topic: t, input: '${vars.mine}'}}, flows: [{from: v, to: i}]", given=[1, 2])
+    h = each(
+        "{v: {kind: set, vars: {mine: '${e}'}}, i: {kind: job, topic: t, input: '${vars.mine}'}}, flows: [{from: v, to: i}]",
+        given=[1, 2],
+    )
     assert [h.jobs[n].input for n in h.at("i")] == [1, 2]
 
 
@@ -248,7 +261,8 @@ def test_interrupted_for_each_forgets_the_outputs_it_had():
 
 def test_elements_due_of_a_for_each_that_is_gone_is_stale():
     h = Harness(
-        "nodes: {s: {kind: scope, for_each: '${input}', as: e, nodes: {i: {kind: job, topic: t}}}, k: {kind: job, topic: t}}", auto=False
+        "nodes: {s: {kind: scope, for_each: '${input}', as: e, nodes: {i: {kind: job, topic: t}}}, k: {kind: job, topic: t}}",
+        auto=False,
     ).start(list(range(CHUNK + 1)))
     h.skip("s")
     h.auto = True

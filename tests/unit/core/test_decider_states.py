@@ -1,12 +1,12 @@
 """Every event in every state of a process: what is legal, what is refused, and with which words."""
 
 import pytest
-from support.harness import Harness
 
 from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.decider import LEGAL, Rejected, Step
 from penstock.core.state import Status
+from support.harness import Harness
 
 EVERYTHING = """
 tasks: {T: {}}
@@ -117,7 +117,9 @@ def test_event_is_accepted_or_refused_by_state(event, status):
         assert event not in LEGAL or answer.message.startswith(f"cannot {name}: ")
 
 
-@pytest.mark.parametrize("event", [e for e, (_, states, name) in EVENTS.items() if name is None and "SUSPENDED" in states])
+@pytest.mark.parametrize(
+    "event", [e for e, (_, states, name) in EVENTS.items() if name is None and "SUSPENDED" in states]
+)
 def test_suspended_keeps_what_would_be_applied(event):
     h = in_state(Status.SUSPENDED)
     before = dict(h.scopes)
