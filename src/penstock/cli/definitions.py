@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from penstock.client import Client, Problem
 
 
+TESTS = (".tests.yaml", ".tests.yml", ".tests.json")
+"""Cases for `penstock test` lie beside definitions and are none: `deploy flows/*.yaml` passes them over."""
+
+
 def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Definitions")(deploy)
     app.command("definitions", rich_help_panel="Definitions")(definitions)
@@ -24,11 +28,6 @@ def register(app: typer.Typer) -> None:
 
 
 @remote
-
-TESTS = (".tests.yaml", ".tests.yml", ".tests.json")
-"""Cases for `penstock test` lie beside definitions and are none: `deploy flows/*.yaml` passes them over."""
-
-
 def deploy(
     session: Session,
     files: Annotated[
