@@ -272,6 +272,7 @@ def test_state_another_node_has_moved_is_never_trusted(nodes):
     document = graph(
         "turns",
         {
+            "begin": {"kind": "start"},
             "a": job("a"),
             "s": {"kind": "set", "metadata": {"last": "${a.n}"}, "vars": {"v": "${a.n}"}},
             "again": {"kind": "gateway", "gateway": "exclusive"},
@@ -279,7 +280,7 @@ def test_state_another_node_has_moved_is_never_trusted(nodes):
                          for_each="${a.list}", output="${x.got}", **{"as": "e"}),
             "end": job("end"),
         },
-        ("a", "s"), ("s", "in1"), ("in1", "again"), ("again", "a", {"if": "a.n < 12"}), ("again", "end", {"default": True}),
+        ("begin", "a"), ("a", "s"), ("s", "in1"), ("in1", "again"), ("again", "a", {"if": "a.n < 12"}), ("again", "end", {"default": True}),
         output="${in1}",
         search=["metadata.last"],
     )  # fmt: skip
@@ -384,12 +385,12 @@ def test_a_receiver_added_elsewhere_hears_of_what_happens_here(nodes):
 
 def test_values_are_counted_together(nodes):
     async def journey(a, b):
-        await a.deploy(graph("w", {"w": job("w", input={"n": "${values.n}"})}))
+        await a.deploy(graph("w", {"w": job("w")}))
         owners = [await values.definition(stage.ctx, stage.actor, "w") for stage in (a, b)]
         id = await a.start("w")
         await b.do("cancel", id)
         own = [await values.process(stage.ctx, stage.actor, id) for stage in (a, b)]
-        for pair in (own,):
+        for pair in (own, owners):
             await asyncio.gather(
                 *(
                     values.increment(stage.ctx, stage.actor, each, "n")

@@ -26,7 +26,7 @@ def url(dialect, request, tmp_path: Path) -> str:
     """The address of an empty database, once of each kind."""
     if dialect == "sqlite":
         return f"sqlite:///{tmp_path}/penstock.db"
-    return request.getfixturevalue("server").database()
+    return request.getfixturevalue("server").schema()
 
 
 @pytest.fixture

@@ -24,6 +24,14 @@ REGENERATE = (
 
 
 @pytest.fixture
+def url(dialect, request, tmp_path):
+    """A database of its own, so that its schema can be dumped."""
+    if dialect == "sqlite":
+        return f"sqlite:///{tmp_path}/penstock.db"
+    return request.getfixturevalue("server").database()
+
+
+@pytest.fixture
 def other(dialect, request, tmp_path):
     """The address of a second empty database of the same kind."""
     if dialect == "sqlite":

@@ -271,7 +271,7 @@ class Server:
         with self.log.open("ab") as log:
             before = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "penstock", "dev", "--data", str(self.data), "--port", "0"],
+                [sys.executable, *self.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -283,6 +283,10 @@ class Server:
         if not hasattr(self, "contract"):
             self.contract = Contract(document)
         return self
+
+    def command(self) -> list[str]:
+        """What Python is told to run."""
+        return ["-m", "penstock", "dev", "--data", str(self.data), "--port", "0"]
 
     def _ready(self, before: int) -> str | None:
         assert self._process is not None

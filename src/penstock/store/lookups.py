@@ -8,16 +8,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, exists, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Select,
+    bindparam,
+    exists,
+    literal,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 
 from penstock.core import codec
 from penstock.core.definition import Version
 from penstock.core.requests import Filter, ItemFilter
+from penstock.core.state import Status
 from penstock.store import definitions, tables
 from penstock.store.reader import Read
 
 _p, _d, _v, _x = tables.processes.c, tables.definitions.c, tables.versions.c, tables.search.c
 _h, _vi, _i, _g = tables.history.c, tables.visits.c, tables.items.c, tables.item_grants.c
+_y = tables.search.alias("other")
 _PID = select(_p.pid).where(_p.tid == bindparam("tid"), _p.id == bindparam("id"))
 
 
@@ -107,7 +120,7 @@ class ProcessRow(NamedTuple):
 
 
 _parents = tables.processes.alias("parents")
-_PROCESS: Select[Any] = (
+_PROCESSES: Select[Any] = (
     select(
         *(_p.pid, _p.id, _p.did, _p.vid, _p.status, _p.seq, _p.at, _p.incidents, _p.retries, _p.created_at),
         *(_p.created_by, _p.ended_at, _d.code, _v.number, _parents.c.id, _p.parent_visit),
@@ -116,8 +129,8 @@ _PROCESS: Select[Any] = (
     .join(tables.definitions, _d.did == _p.did)
     .join(tables.versions, _v.vid == _p.vid)
     .outerjoin(_parents, _parents.c.pid == _p.parent_pid)
-    .where(_p.tid == bindparam("tid"))
 )
+_PROCESS = _PROCESSES.where(_p.tid == bindparam("tid"))
 _BY_PID = _PROCESS.where(_p.pid == bindparam("of_pid"))
 _DATA = select(tables.data.c.name, tables.data.c.value).where(tables.data.c.pid == bindparam("of_pid"))
 
@@ -131,29 +144,66 @@ def process(reader: Read, tid: int, of_pid: int) -> tuple[ProcessRow, dict[str, 
     return ProcessRow(*rows[0]), data
 
 
+STATUSES = tuple(status.value for status in Status)
+
+
 def filtered(reader: Read, tid: int, wanted: Filter, after: int | None, most: int, *, oldest: bool) -> list[ProcessRow]:
     """Processes by age, newest first unless `oldest`."""
+    pids = [pid for (pid,) in reader.rows(_pids(tid, wanted, after, most, oldest=oldest), {})]
+    if not pids:
+        return []
+    rows = {row[0]: ProcessRow(*row) for row in reader.rows(_PROCESSES.where(_p.pid.in_(pids)), {})}
+    return [rows[pid] for pid in pids]
+
+
+def _pids(tid: int, wanted: Filter, after: int | None, most: int, *, oldest: bool) -> Executable:
+    """A page's numbers, from the end of one range of an index: what is searched, the definition's, each status's."""
+    conditions = _conditions(wanted)
+    if after is not None:
+        conditions.append(_p.pid > after if oldest else _p.pid < after)
+    of = _p.pid
+    if wanted.search:
+        (name, value), *others = wanted.search
+        of = _x.pid
+        page = select(of).join(tables.processes, _p.pid == _x.pid).where(*(_has(*other) for other in others))
+        dids = _dids(tid, wanted)
+        of_did = _x.did.in_(dids) if wanted.definition is None else _x.did == dids.scalar_subquery()
+        page = page.where(_x.tid == tid, of_did, _x.name == name, _x.value == value)
+    elif wanted.definition is not None:
+        page = select(of).where(_p.tid == tid, _p.did == _dids(tid, wanted).scalar_subquery())
+    else:
+        page = select(of).where(_p.tid == tid)
+    page = page.where(*conditions).order_by(of.asc() if oldest else of.desc()).limit(most)
+    if wanted.search or wanted.definition is not None:
+        return page.where(_p.status.in_(wanted.statuses)) if wanted.statuses else page
+    ends = [page.where(_p.status == status).subquery() for status in wanted.statuses or STATUSES]
+    every = union_all(*(select(end.c.pid) for end in ends)).subquery()
+    return select(every.c.pid).order_by(every.c.pid.asc() if oldest else every.c.pid.desc()).limit(most)
+
+
+def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+    """What has no index of its own."""
     conditions: list[ColumnElement[bool]] = []
-    if wanted.statuses:
-        conditions.append(_p.status.in_(wanted.statuses))
-    if wanted.definition is not None:
-        conditions.append(_d.code == wanted.definition)
     if wanted.version is not None:
-        conditions.append(_v.number == wanted.version)
+        conditions.append(exists().where(_v.vid == _p.vid, _v.number == wanted.version))
     if wanted.created_from is not None:
         conditions.append(_p.created_at >= wanted.created_from)
     if wanted.created_to is not None:
         conditions.append(_p.created_at < wanted.created_to)
     if wanted.created_by is not None:
         conditions.append(_p.created_by == wanted.created_by)
-    for name, value in wanted.search:
-        found = and_(_x.tid == _p.tid, _x.did == _p.did, _x.name == name, _x.value == value, _x.pid == _p.pid)
-        conditions.append(exists().where(found))
-    if after is not None:
-        conditions.append(_p.pid > after if oldest else _p.pid < after)
-    order = _p.pid.asc() if oldest else _p.pid.desc()
-    statement = _PROCESS.where(*conditions).order_by(order).limit(most)
-    return [ProcessRow(*row) for row in reader.rows(statement, {"tid": tid})]
+    return conditions
+
+
+def _dids(tid: int, wanted: Filter | ItemFilter) -> Select[tuple[int]]:
+    """The definition that is wanted, or all of the tenant."""
+    found = select(_d.did).where(_d.tid == tid).correlate(None)
+    return found if wanted.definition is None else found.where(_d.code == wanted.definition)
+
+
+def _has(name: str, value: str) -> ColumnElement[bool]:
+    same = (_y.c.tid == _p.tid, _y.c.did == _p.did, _y.c.name == name, _y.c.value == value, _y.c.pid == _p.pid)
+    return exists().where(*same)
 
 
 _HISTORY = (
@@ -172,7 +222,12 @@ _OPEN_AT = select(_vi.scope, _vi.n).where(
     _vi.pid == bindparam("of_pid"), _vi.node == bindparam("node"), _vi.state.in_(("OPEN", "FAILED"))
 )
 _VISIT = select(_vi.scope, _vi.n).where(_vi.pid == bindparam("of_pid"), _vi.n == bindparam("n"))
-_FAILED = select(_vi.scope, _vi.n).where(_vi.pid == bindparam("of_pid"), _vi.state == "FAILED").order_by(_vi.n)
+# the state is written out, or the partial index could not be used
+_FAILED = (
+    select(_vi.scope, _vi.n)
+    .where(_vi.pid == bindparam("of_pid"), _vi.state == literal_column("'FAILED'"))
+    .order_by(_vi.n)
+)
 
 
 def history(reader: Read, of_pid: int, after: int, most: int) -> list[tuple[Any, ...]]:
@@ -234,7 +289,7 @@ class ItemRow(NamedTuple):
     created_by: str
 
 
-_ITEM = (
+_ITEMS = (
     select(
         *(_i.pid, _i.n, _i.id, _p.id, _p.vid, _d.code, _i.node, _i.task, _i.state, _i.owner, _i.candidates),
         *(_i.data, _i.output, _i.priority, _i.due_at, _i.created_at, _i.ended_at, _i.ended_by, _p.created_by),
@@ -242,8 +297,8 @@ _ITEM = (
     .select_from(tables.items)
     .join(tables.processes, _p.pid == _i.pid)
     .join(tables.definitions, _d.did == _p.did)
-    .where(_i.tid == bindparam("tid"))
 )
+_ITEM = _ITEMS.where(_i.tid == bindparam("tid"))
 _ITEM_BY_ID = _ITEM.where(_i.id == bindparam("id"))
 
 
@@ -252,24 +307,43 @@ def item(reader: Read, tid: int, id: str) -> ItemRow | None:
     return ItemRow(*rows[0]) if rows else None
 
 
+OPEN_STATES = ("READY", "CLAIMED")
+ITEM_STATES = (*OPEN_STATES, "COMPLETED", "CANCELLED")
+
+
 def items(reader: Read, tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int) -> list[ItemRow]:
-    """Items, newest first. An open item somebody else owns is not offered to its other candidates."""
+    """Items, newest first. What somebody has to do is what is granted to them; what they have done is what they owned."""
+    keys = [tuple(key) for key in reader.rows(_item_keys(tid, wanted, after, most), {})]
+    if not keys:
+        return []
+    rows = {row[:2]: ItemRow(*row) for row in reader.rows(_ITEMS.where(tuple_(_i.pid, _i.n).in_(keys)), {})}
+    return [rows[key] for key in keys]
+
+
+def _item_keys(tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int) -> Executable:
+    """A page's keys, from the ends of a few ranges of an index: what is granted to each, what is in each state."""
+    states = wanted.states or ITEM_STATES
     conditions: list[ColumnElement[bool]] = []
-    if wanted.states:
-        conditions.append(_i.state.in_(wanted.states))
-    if wanted.grantees:
-        granted = exists().where(_g.tid == _i.tid, _g.pid == _i.pid, _g.n == _i.n, _g.grantee.in_(wanted.grantees))
-        conditions.append(or_(and_(granted, _i.owner.is_(None)), _i.owner == wanted.owner))
     if wanted.of_pid is not None:
         conditions.append(_i.pid == wanted.of_pid)
     if wanted.task is not None:
         conditions.append(_i.task == wanted.task)
     if wanted.definition is not None:
-        conditions.append(_d.code == wanted.definition)
+        conditions.append(exists().where(_p.pid == _i.pid, _p.did == _dids(tid, wanted).scalar_subquery()))
     if after is not None:
-        conditions.append(or_(_i.pid < after[0], and_(_i.pid == after[0], _i.n < after[1])))
-    statement = _ITEM.where(*conditions).order_by(_i.pid.desc(), _i.n.desc()).limit(most)
-    return [ItemRow(*row) for row in reader.rows(statement, {"tid": tid})]
+        conditions.append(tuple_(_i.pid, _i.n) < tuple_(*map(literal, after)))
+    pages: list[Select[tuple[int, int]]] = []
+    if wanted.grantees:
+        open_ones = [state for state in states if state in OPEN_STATES]
+        granted = select(_i.pid, _i.n).join(tables.item_grants, (_g.pid == _i.pid) & (_g.n == _i.n)).distinct()
+        granted = granted.where(_g.tid == tid, _i.state.in_(open_ones), *conditions)
+        pages += [granted.where(_g.grantee == grantee) for grantee in wanted.grantees if open_ones]
+        conditions.append(_i.owner == wanted.owner)
+        states = tuple(state for state in states if state not in OPEN_STATES)
+    pages += [select(_i.pid, _i.n).where(_i.tid == tid, _i.state == state, *conditions) for state in states]
+    ends = [page.order_by(_i.pid.desc(), _i.n.desc()).limit(most).subquery() for page in pages]
+    every = union_all(*(select(end.c.pid, end.c.n) for end in ends)).subquery()
+    return select(every.c.pid, every.c.n).distinct().order_by(every.c.pid.desc(), every.c.n.desc()).limit(most)
 
 
 # -- executions ------------------------------------------------------------------------------------------------------

@@ -42,7 +42,8 @@ _APPLICATION = select(_a.tid, _a.id, _a.name, _a.secret_hash, _a.roles, _a.disab
 _USER = (
     select(_u.tid, _u.email, _u.name, _u.password_hash, _u.roles, _u.disabled, _t.code)
     .join(tables.tenants, _t.tid == _u.tid)
-    .where(_u.email == bindparam("email"))
+    # tenants are few: one look into the index for each
+    .where(_u.tid.in_(select(tables.tenants.alias("every").c.tid)), _u.email == bindparam("email"))
 )
 _TOKEN = (
     select(_k.tid, _t.id, _t.code, _k.principal, _k.expires_at)

@@ -10,6 +10,9 @@ from penstock.store.rows import DEFINITION_VALUES, PROCESS_VALUES, Rows, Tx
 
 LARGEST = 2**63 - 1
 
+_MAKE = "INSERT INTO definition_values (did, key, value) VALUES (?, ?, '0') ON CONFLICT DO NOTHING"
+_LOCK = "SELECT value FROM definition_values WHERE did = ? AND key = ? FOR UPDATE"
+
 OF_PROCESS = PROCESS_VALUES
 OF_DEFINITION = DEFINITION_VALUES
 
@@ -37,8 +40,13 @@ def increment(tx: Tx, rows: Rows, owner: int, key: str) -> int:
 
     Raises: Conflict when the value is not an integer, or is the largest one.
     """
-    row = tx.get(rows, (owner, key))
-    value = 0 if row is None else codec.decode_json(row[2])
+    if rows is DEFINITION_VALUES and not tx.sole_writer:
+        # no process's lock is held for it, and another node may count as well
+        tx.execute(_MAKE, (owner, key))
+        value = codec.decode_json(tx.select(_LOCK, (owner, key))[0][0])
+    else:
+        row = tx.get(rows, (owner, key))
+        value = 0 if row is None else codec.decode_json(row[2])
     if type(value) is not int:
         raise Conflict(f"Value of key `{key}` is not a number!", key=key)
     if value >= LARGEST:

@@ -1,0 +1,280 @@
+"""Every statement of the store's own rooms finds its rows by an index; and the lists."""
+
+import contextlib
+import itertools
+
+import pytest
+from sqlalchemy.sql import Delete, Select, Update
+from store.making import row
+
+from penstock.core.requests import Filter, ItemFilter
+from penstock.store import (
+    Store,
+    carrying,
+    cascade,
+    definitions,
+    feed,
+    held,
+    idempotency,
+    inbox,
+    items,
+    jobs,
+    lookups,
+    messages,
+    outbox,
+    people,
+    processes,
+    retention,
+    search,
+    starters,
+    timers,
+    values,
+)
+from penstock.store.rows import DEFINITIONS, ITEM_GRANTS, ITEMS, PROCESSES, SEARCH, VERSIONS
+
+MODULES = (
+    *(carrying, cascade, definitions, feed, held, idempotency, inbox, items, jobs, lookups, messages, outbox, people),
+    *(processes, retention, search, starters, timers, values),
+)
+
+WALKS = {
+    # (room, statement): why it may look at more rows than it gives
+    ("retention", "_OLD"): "a reader's, in the background",
+    ("feed", "_NUMBER"): "PostgreSQL's alone, by its own index",
+    ("lookups", "_PROCESSES"): "asked for the keys of a page",
+    ("lookups", "_ITEMS"): "asked for the keys of a page",
+    ("inbox", "_PIDS"): "in the order of its index, from where the last look ended",
+}
+
+
+class Recording:
+    """A reader that keeps what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def rows(self, statement, params=()):
+        """Rows enough for a page: numbers first, what they are of next."""
+        self.asked.append((statement, params))
+        return [(1, 1), (2, 1)] if len(self.asked) % 2 else [(1, 1, *range(20)), (2, 1, *range(20))]
+
+    def row(self, statement, params=()):
+        return self.rows(statement, params) or None
+
+
+def own_statements():
+    """Statements that stand in the rooms, by name."""
+    for module in MODULES:
+        room = module.__name__.rpartition(".")[2]
+        for name, value in vars(module).items():
+            many = value if isinstance(value, list) else list(value.values()) if isinstance(value, dict) else [value]
+            for i, statement in enumerate(many):
+                if isinstance(statement, Select | Update | Delete):
+                    yield pytest.param(room, name, statement, id=f"{room}.{name}{i or ''}")
+
+
+def asked_statements():
+    """Statements that are made when they are asked."""
+    reader = Recording()
+    status = ("RUNNING",)
+
+    def ask(call, *args, **more):
+        with contextlib.suppress(TypeError, ValueError, KeyError):  # the rows are made up
+            call(*args, **more)
+
+    for wanted in (
+        Filter(),
+        Filter(statuses=status),
+        Filter(definition="d", version=1),
+        Filter(search=(("metadata.a", "x"),), definition="d"),
+        Filter(created_from=1, created_to=2, created_by="app:x"),
+    ):
+        for oldest in (True, False):
+            ask(lookups.filtered, reader, 1, wanted, 5, 10, oldest=oldest)
+    mine = {"grantees": ("user:a", "group:b"), "owner": "user:a"}
+    for wanted in (
+        ItemFilter(),
+        ItemFilter(states=("READY", "CLAIMED"), **mine),
+        ItemFilter(states=("READY", "CLAIMED"), task="T", definition="d", **mine),
+        ItemFilter(states=("COMPLETED",)),
+        ItemFilter(of_pid=5),
+    ):
+        ask(lookups.items, reader, 1, wanted, (5, 1), 10)
+    ask(lookups.latest_versions, reader, 1, 0, 10)
+    ask(lookups.versions, reader, 1, "c", 5, 10)
+    for i, (statement, params) in enumerate(reader.asked):
+        yield pytest.param(statement, params, id=f"asked {i}")
+
+
+@pytest.fixture(scope="module")
+def sqlite_store(tmp_path_factory):
+    with Store.open(f"sqlite:///{tmp_path_factory.mktemp('plans')}/p.db", "test") as opened:
+        yield opened
+
+
+def plan(store, statement, params):
+    from penstock.store.sqlite import _compile
+
+    text, bound = _compile(statement, params)
+    if "pg_" in text:
+        return []
+    bound = tuple(1 if value is None else value for value in bound)
+    return [row[3] for row in store.read(lambda read: read.rows(f"EXPLAIN QUERY PLAN {text}", bound))]
+
+
+def params_of(statement):
+    compiled = statement.compile()
+    return {
+        name: [1, 2] if compiled.binds[name].expanding else 1
+        for name, value in compiled.params.items()
+        if value is None and not name.endswith("_1")
+    }
+
+
+@pytest.mark.parametrize(("room", "name", "statement"), list(own_statements()))
+def test_statements_use_an_index(sqlite_store, room, name, statement):
+    steps = plan(sqlite_store, statement, params_of(statement))
+    if (room, name) not in WALKS:
+        assert not walks(steps), steps
+
+
+@pytest.mark.parametrize(("statement", "params"), list(asked_statements()))
+def test_lists_read_the_end_of_a_range(sqlite_store, statement, params):
+    """And never all of a tenant's rows, to sort them."""
+    steps = plan(sqlite_store, statement, params)
+    assert not walks(steps), steps
+    whole = [step for step in steps if step.endswith("(tid=?)") and " definitions " not in step]
+    assert not whole, steps
+
+
+def walks(steps):
+    """Steps that read a whole table; what a part of the statement has found is small."""
+    small = ("SCAN anon_", "SCAN lowest", "SCAN (subquery", "SCAN 2-ROW VALUES", "SCAN CONSTANT ROW")
+    return [step for step in steps if step.startswith("SCAN") and not step.startswith(small)]
+
+
+def test_the_lists_of_plans_are_not_empty():
+    assert len(list(own_statements())) > 60
+    assert len(list(asked_statements())) > 15
+
+
+# -- what lists give ---------------------------------------------------------------------------------------------------
+
+STATES = ("RUNNING", "COMPLETED", "FAILED", "SUSPENDED", "CANCELLED")
+
+
+@pytest.fixture
+def filled(store):
+    """Two tenants with three definitions each; processes in turn, with something to find."""
+
+    def unit(tx):
+        for tid in (1, 2):
+            for did in (10 * tid, 10 * tid + 1, 10 * tid + 2):
+                tx.put(DEFINITIONS, row(DEFINITIONS, did=did, tid=tid, id=f"d{did}", code=f"d{did % 10}", latest=1))
+                tx.put(VERSIONS, row(VERSIONS, vid=did, did=did, tid=tid, id=f"v{did}", number=1, digest="x"))
+        for pid in range(1, 201):
+            tid = 1 + pid % 2
+            did = 10 * tid + pid % 3
+            tx.put(
+                PROCESSES,
+                row(PROCESSES, pid=pid, tid=tid, id=f"p{pid}", did=did, vid=did, status=STATES[pid % 5], created_at=pid,
+                    created_by=f"user:{pid % 4}"),
+            )  # fmt: skip
+            tx.put(SEARCH, (tid, did, "metadata.a", str(pid % 7), pid))
+            tx.put(SEARCH, (tid, did, "metadata.b", str(pid % 2), pid))
+
+    store.submit(unit).result(30)
+    return store
+
+
+PROCESSES_WANTED = [
+    (Filter(), lambda pid: True),
+    (Filter(statuses=("FAILED",)), lambda pid: pid % 5 == 2),
+    (Filter(statuses=("FAILED", "RUNNING")), lambda pid: pid % 5 in (0, 2)),
+    (Filter(definition="d1"), lambda pid: pid % 3 == 1),
+    (Filter(definition="d1", statuses=("RUNNING",)), lambda pid: pid % 3 == 1 and pid % 5 == 0),
+    (Filter(definition="d1", version=1), lambda pid: pid % 3 == 1),
+    (Filter(definition="d1", version=2), lambda pid: False),
+    (Filter(definition="nobody"), lambda pid: False),
+    (Filter(version=1, created_by="user:1"), lambda pid: pid % 4 == 1),
+    (Filter(created_from=50, created_to=60), lambda pid: 50 <= pid < 60),
+    (Filter(search=(("metadata.a", "3"),)), lambda pid: pid % 7 == 3),
+    (Filter(search=(("metadata.a", "3"), ("metadata.b", "1"))), lambda pid: pid % 7 == 3 and pid % 2 == 1),
+    (Filter(search=(("metadata.a", "3"),), definition="d2"), lambda pid: pid % 7 == 3 and pid % 3 == 2),
+    (Filter(search=(("metadata.a", "3"),), statuses=("FAILED",)), lambda pid: pid % 7 == 3 and pid % 5 == 2),
+]
+
+
+def test_pages_of_processes(filled):
+    for (wanted, holds), oldest, tid in itertools.product(PROCESSES_WANTED, (True, False), (1, 2)):
+        expected = [pid for pid in range(1, 201) if 1 + pid % 2 == tid and holds(pid)]
+        found = pages(
+            filled,
+            lambda read, after, t=tid, w=wanted, o=oldest: lookups.filtered(
+                read, t, w, after and after[0], 7, oldest=o
+            ),
+        )
+        assert found == sorted(expected, reverse=not oldest), wanted
+
+
+def pages(store, page_after):
+    """All that the pages of a list hold."""
+    found: list = []
+    while True:
+        after = (found[-1], 1) if found else None
+        page = store.read(lambda read, a=after: page_after(read, a))
+        found += [each.pid for each in page]
+        if len(page) < 7:
+            return found
+
+
+@pytest.fixture
+def tasks(filled):
+    """An item of each of 200 processes: of group a, or of group b and user x, some claimed, some done."""
+
+    def unit(tx):
+        for pid in range(1, 201):
+            state = ("READY", "CLAIMED", "COMPLETED", "CANCELLED")[pid % 4]
+            owner = f"user:{'xy'[pid % 3 == 0]}" if state in ("CLAIMED", "COMPLETED") else None
+            tid = 1 + pid % 2
+            tx.put(
+                ITEMS,
+                row(ITEMS, pid=pid, n=1, tid=tid, id=f"i{pid}", task=f"t{pid % 2}", state=state, owner=owner,
+                    data="null", candidates="[]"),
+            )  # fmt: skip
+            granted = {"READY": ("group:a",) if pid % 8 else ("group:b", "user:x"), "CLAIMED": (owner,)}.get(state, ())
+            for grantee in granted:
+                tx.put(ITEM_GRANTS, (tid, grantee, pid, 1))
+
+    filled.submit(unit).result(30)
+    return filled
+
+
+def mine(pid):
+    return ((pid % 4 == 0) and pid % 8 == 0) or (pid % 4 == 1 and pid % 3 != 0)
+
+
+ITEMS_WANTED = [
+    (ItemFilter(), lambda pid: True),
+    (ItemFilter(states=("CLAIMED", "COMPLETED")), lambda pid: pid % 4 in (1, 2)),
+    (ItemFilter(definition="d1"), lambda pid: pid % 3 == 1),
+    (ItemFilter(task="t1"), lambda pid: pid % 2 == 1),
+    (ItemFilter(of_pid=8), lambda pid: pid == 8),
+    (ItemFilter(states=("READY", "CLAIMED"), grantees=("group:b", "user:x"), owner="user:x"), mine),
+    (ItemFilter(states=("READY",), grantees=("group:b", "user:x"), owner="user:x"), lambda pid: pid % 8 == 0),
+    (
+        ItemFilter(grantees=("group:b", "user:x"), owner="user:x"),
+        lambda pid: mine(pid) or (pid % 4 == 2 and pid % 3 != 0),
+    ),
+    (
+        ItemFilter(states=("COMPLETED",), grantees=("group:b", "user:x"), owner="user:x", definition="d1"),
+        lambda pid: pid % 4 == 2 and pid % 3 == 1,
+    ),
+]
+
+
+def test_pages_of_items(tasks):
+    for (wanted, holds), tid in itertools.product(ITEMS_WANTED, (1, 2)):
+        expected = [pid for pid in range(1, 201) if 1 + pid % 2 == tid and holds(pid)]
+        found = pages(tasks, lambda read, after, t=tid, w=wanted: lookups.items(read, t, w, after, 7))
+        assert found == sorted(expected, reverse=True), wanted

@@ -1,0 +1,121 @@
+"""What is old goes, whole; nothing else does."""
+
+import asyncio
+
+from engines.stage import Stage, graph, job
+
+from penstock.engines import retention
+from penstock.operations import items, values
+from penstock.store import outbox, tables
+from penstock.store import retention as stored
+
+DAY = 24 * 3600 * 1000
+TABLES = [table for table in tables.metadata.sorted_tables if "pid" in table.columns and table.name != "outbox"]
+
+FULL = graph(
+    "full",
+    {
+        "i": {"kind": "item", "task": "T"},
+        "c": {"kind": "call", "definition": "child"},
+        "m": {"kind": "message", "message": "m", "key": "${input.k}"},
+        "w": job("w"),
+    },
+    ("i", "c"),
+    ("c", "m"),
+    ("m", "w"),
+    search=["metadata.name", "input.k"],
+    tasks={"T": {"candidates": ["group:g"]}},
+    output={"m": "${m}"},
+)
+
+
+async def made(stage):
+    """A process that ended with something in every table, and one that stands in its midst."""
+    ann = stage.user("ann@example.com", "g")
+    ids = []
+    for ends in (True, False):
+        id = await stage.start("full", {"k": len(ids)}, metadata={"name": f"n{len(ids)}"})
+        owner = await values.process(stage.ctx, stage.actor, id)
+        await values.put(stage.ctx, stage.actor, owner, "v", 1)
+        [item] = await stage.inbox(ann, of_pid=await stage.pid(id))
+        await items.claim(stage.ctx, ann, item.id)
+        if ends:
+            await items.complete(stage.ctx, ann, item.id, {})
+            await stage.work("child")
+            await stage.publish("m", str(len(ids)), "hello")
+            await stage.work("w")
+            await stage.completed(id)
+        ids.append(id)
+    return ids
+
+
+async def content(stage, pids=None):
+    """Every row of every table that has to do with processes, or those of some."""
+    found = {}
+    for table in TABLES:
+        rows = await stage.rows(f"SELECT * FROM {table.name}")
+        at = list(table.columns.keys()).index("pid")
+        found[table.name] = sorted(str(row) for row in rows if pids is None or row[at] in pids)
+    return found
+
+
+def test_an_old_process_goes_with_everything_and_nothing_else(url):
+    async def main():
+        async with Stage.open(url) as stage:
+            await stage.deploy(graph("child", {"w": job("child")}))
+            await stage.deploy(FULL)
+            await stage.store.submit_async(lambda tx: outbox.add_receiver(tx, stage.tid, "hook"))
+            old = await made(stage)
+            await stage.edit("UPDATE processes SET ended_at = ended_at - ? WHERE ended_at IS NOT NULL", 10 * DAY)
+            young = await made(stage)
+            await stage.quiet()
+            now = await stage.store.submit_async(lambda tx: tx.now)
+            gone = {pid for (pid,) in await stage.rows("SELECT pid FROM processes WHERE ended_at < ?", now - 9 * DAY)}
+            assert len(gone) == 2  # with its child
+            every = {pid for (pid,) in await stage.rows("SELECT pid FROM processes")}
+            before = await content(stage, every - gone)
+            waiting = await stage.one("SELECT count(*) FROM outbox")
+            assert await retention.clean(stage.store, 30, now) == 0
+            assert await content(stage, every - gone) == before
+            assert await retention.clean(stage.store, 7, now) == 2
+            assert await content(stage, gone) == {table.name: [] for table in TABLES}
+            assert await content(stage) == before
+            assert await stage.one("SELECT count(*) FROM outbox") == waiting
+            assert await stage.search(("metadata.name", "n0")) == [young[0]]
+            assert old[0] not in await stage.search()
+            await stage.check() if stage.store.dialect == "sqlite" else None
+
+    asyncio.run(main())
+
+
+def test_it_goes_in_chunks_that_leave_room_for_others(url, monkeypatch):
+    monkeypatch.setattr(retention, "CHUNK", 10)
+    units: list = []
+
+    async def main():
+        async with Stage.open(url) as stage:
+            await stage.deploy(graph("s", {"s": {"kind": "set", "vars": {"x": 1}}}))
+            await asyncio.gather(*(stage.start("s") for _ in range(45)))
+            await stage.edit("UPDATE processes SET ended_at = 1 WHERE pid % 3 > 0")
+            remove = stored.remove
+            monkeypatch.setattr(retention.retention, "remove", lambda tx, pids: (units.append(len(pids)), remove(tx, pids)))
+            now = await stage.store.submit_async(lambda tx: tx.now)
+            removed = await retention.clean(stage.store, 1, now)
+            assert removed == 45 - await stage.one("SELECT count(*) FROM processes")
+            assert sum(units) == removed
+            assert max(units) == 10
+            assert await stage.one("SELECT count(*) FROM processes WHERE ended_at = 1") == 0
+
+    asyncio.run(main())
+
+
+def test_messages_that_expired_go(url):
+    async def main():
+        async with Stage.open(url) as stage:
+            for i in range(5):
+                await stage.publish("m", "", i, ttl=60 if i else 0.001)
+            now = await stage.store.submit_async(lambda tx: tx.now)
+            await retention.clean(stage.store, None, now + 1000)
+            assert await stage.one("SELECT count(*) FROM messages") == 4
+
+    asyncio.run(main())
