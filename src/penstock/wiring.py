@@ -31,7 +31,8 @@ from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
 from penstock.errors import PenstockError, Unavailable
-from penstock.operations.context import Context
+from penstock.identity.tokens import RANDOM_BYTES, new_secret
+from penstock.operations.context import Context, new_uuid
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
 from penstock.store import Store, maintenance, people
@@ -347,21 +348,32 @@ async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
                 f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again"
             )
         return
+    # the file comes first: after a crash in between, the tenant is made of what stands in it
+    if not path.exists():
+        _write_private(path, _new_credentials(url))
+    content = json.loads(path.read_text())
+    passwords = {user["email"]: user["password"] for user in content["users"]}
     users = [
-        NewUser(email=email, name=name, groups=groups, roles=roles, password=secrets.token_urlsafe(9))
+        NewUser(email=email, name=name, groups=groups, roles=roles, password=passwords[email])
         for email, name, groups, roles in DEV_USERS
     ]
-    made = await seed(platform.operations, DEV_TENANT, "Demo", users)
-    _write_private(
-        path,
-        {
-            "url": url,
-            "tenant": {"id": made.tenant.id, "code": made.tenant.code},
-            "application": {"id": made.application_id, "secret": made.application_secret},
-            "users": [{"email": user.email, "password": user.password, "groups": list(user.groups)} for user in users],
-            **_for_coming_doors(made.tenant.id),
-        },
-    )
+    application = (content["application"]["id"], content["application"]["secret"])
+    await seed(platform.operations, DEV_TENANT, "Demo", users, content["tenant"]["id"], application)
+
+
+def _new_credentials(url: str) -> dict[str, Any]:
+    tenant = new_uuid()
+    users = [
+        {"email": email, "password": secrets.token_urlsafe(9), "groups": list(groups)}
+        for email, _, groups, _ in DEV_USERS
+    ]
+    return {
+        "url": url,
+        "tenant": {"id": tenant, "code": DEV_TENANT},
+        "application": {"id": new_uuid(), "secret": new_secret("ps", secrets.token_bytes(RANDOM_BYTES))},
+        "users": users,
+        **_for_coming_doors(tenant),
+    }
 
 
 def _for_coming_doors(tenant: str) -> dict[str, Any]:

@@ -135,17 +135,24 @@ class Seeded(msgspec.Struct, frozen=True):
     application_secret: str
 
 
-async def seed(ctx: Context, code: str, name: str, users: list[NewUser], tenant_id: str | None = None) -> Seeded:
-    """A tenant with an application and users."""
+async def seed(
+    ctx: Context,
+    code: str,
+    name: str,
+    users: list[NewUser],
+    tenant_id: str | None = None,
+    application: tuple[str, str] | None = None,
+) -> Seeded:
+    """A tenant with an application (its id and secret where they are chosen already) and users."""
     hasher = argon2.PasswordHasher()
     hashes = [hasher.hash(user.password) for user in users]
     ids = [new_uuid() for _ in users]
-    tenant, application = tenant_id or new_uuid(), new_uuid()
-    secret = new_secret("ps", secrets.token_bytes(RANDOM_BYTES))
+    tenant = tenant_id or new_uuid()
+    app, secret = application or (new_uuid(), new_secret("ps", secrets.token_bytes(RANDOM_BYTES)))
 
     def unit(tx: Tx) -> int:
         tid = people.add_tenant(tx, tenant, code, name)
-        people.add_application(tx, tid, application, f"{name}: first application", hash_secret(secret))
+        people.add_application(tx, tid, app, f"{name}: first application", hash_secret(secret))
         groups: dict[str, int] = {}
         for user, hash, id in zip(users, hashes, ids, strict=True):
             uid = people.add_user(tx, tid, id, user.email, user.name or user.email, hash, user.roles)
@@ -156,4 +163,4 @@ async def seed(ctx: Context, code: str, name: str, users: list[NewUser], tenant_
         return tid
 
     tid = await ctx.store.submit_async(unit)
-    return Seeded(Tenant(tid=tid, id=tenant, code=code), application, secret)
+    return Seeded(Tenant(tid=tid, id=tenant, code=code), app, secret)

@@ -70,7 +70,8 @@ async def get(ctx: Context, actor: Actor, owner: Owner, key: str) -> views.Value
     """Raises: NotFound."""
     _require(actor, Action.VALUE_READ, owner)
     check_key(key)
-    found = await ctx.store.submit_async(lambda tx: values.get(tx, owner.rows, owner.number, key), owner.pids)
+    of_process = owner.kind == "process"
+    found = await ctx.store.async_read(lambda reader: lookups.value(reader, owner.number, key, of_process=of_process))
     if found is None:
         raise NotFound("value", key)
     return views.Value(key, found[0])

@@ -258,6 +258,16 @@ _DEFINITION_VALUES = (
 )
 
 
+_PROCESS_VALUE = select(_pv.value).where(_pv.pid == bindparam("owner"), _pv.key == bindparam("key"))
+_DEFINITION_VALUE = select(_dv.value).where(_dv.did == bindparam("owner"), _dv.key == bindparam("key"))
+
+
+def value(reader: Read, owner: int, key: str, *, of_process: bool) -> tuple[Any] | None:
+    """One value, in a tuple; None when there is none."""
+    row = reader.row(_PROCESS_VALUE if of_process else _DEFINITION_VALUE, {"owner": owner, "key": key})
+    return None if row is None else (codec.decode_json(row[0]),)
+
+
 def values(reader: Read, owner: int, after: str, most: int, *, of_process: bool) -> list[tuple[str, Any]]:
     statement = _PROCESS_VALUES if of_process else _DEFINITION_VALUES
     rows = reader.rows(statement, {"owner": owner, "after": after, "most": most})

@@ -22,12 +22,6 @@ def put(tx: Tx, rows: Rows, owner: int, key: str, text: str) -> None:
     tx.put(rows, (owner, key, text))
 
 
-def get(tx: Tx, rows: Rows, owner: int, key: str) -> tuple[Any] | None:
-    """The value in a tuple, None when there is none."""
-    row = tx.get(rows, (owner, key))
-    return None if row is None else (codec.decode_json(row[2]),)
-
-
 def delete(tx: Tx, rows: Rows, owner: int, key: str) -> bool:
     if tx.get(rows, (owner, key)) is None:
         return False
