@@ -1,5 +1,5 @@
 """Where units run: a writer's thread with groups, each unit in the event loop, or groups in the loop and COMMIT alone in
-a thread. The figures of docs/decisions/0009-writer-thread.md come from here; about a minute.
+a thread. The figures of docs/decisions/0001-writer-thread.md come from here; about a minute.
 
     PYTHONPATH=src:tests python tests/benchmarks/writer_thread.py
 

@@ -1,7 +1,7 @@
 """Definitions tried out in memory, on a virtual clock, by the decider that runs production; no server, no network, no database.
 
 `penstock test` is this room's command. From a program: `run_case` for one case, `run_tests` or `read_tests` for a file of them.
-It imports `core`, `formats` and `errors` alone (ADR 0009).
+It imports `core`, `formats` and `errors` alone (docs/decisions/0010).
 """
 
 from penstock.simulation.catalogue import Trouble, Unusable

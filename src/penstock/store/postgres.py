@@ -1,7 +1,7 @@
 """PostgreSQL through psycopg 3: the writer's connection and a reader's.
 
 A flush sends each table's rows as one JSON parameter to one prepared statement, all statements and the COMMIT in one
-pipeline: one round trip, and the least work under the interpreter's lock (docs/decisions/0009-writer-thread.md).
+pipeline: one round trip, and the least work under the interpreter's lock (docs/decisions/0001-writer-thread.md).
 """
 
 from __future__ import annotations

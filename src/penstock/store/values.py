@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from penstock.core import codec
 from penstock.errors import Conflict
 from penstock.store.rows import DEFINITION_VALUES, PROCESS_VALUES, Rows, Tx

@@ -170,7 +170,7 @@ class Writer:
         """Under load, let those whom the last group answered come back with their next unit.
 
         A group costs a busy event loop several changes of thread, whatever its size; without this the writer is back
-        too early and its groups are a quarter of what they could be (docs/decisions/0009-writer-thread.md).
+        too early and its groups are a quarter of what they could be (docs/decisions/0001-writer-thread.md).
         """
         for _ in range(GATHER_STEPS):
             if self.waiting >= self._last * 3 // 4:
