@@ -136,7 +136,7 @@ def _restartable(run: Run, event: ev.RestartRequested) -> frozenset[str]:
 
 def terminate(run: Run, event: ev.TerminateRequested) -> None:
     """Leased jobs are told to stop; the process ends when all have answered, or when the grace is over."""
-    if not event.running:
+    if event.running <= 0:
         _terminated(run)
         return
     deadline = run.at + TERMINATION_GRACE

@@ -21,7 +21,7 @@ def text_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))
+        return str(int(value))[:LONGEST]
     if isinstance(value, str | int | float):
         return str(value)[:LONGEST]
     return None

@@ -3,6 +3,8 @@
 import pytest
 
 from penstock.core import commands as do
+from penstock.core.decider import Rejected
+from penstock.core.events import TimerFired
 from penstock.core.state import Phase, Status
 from support.harness import Harness
 
@@ -133,6 +135,21 @@ def test_boundary_of_a_visit_with_an_incident_still_waits():
     h.fire("a", "b")
     assert h.status is Status.RUNNING
     assert h.at("y")
+
+
+@pytest.mark.parametrize("phase", [Phase.ENTER_FAILED, Phase.LEAVE_FAILED])
+def test_boundary_of_a_visit_whose_work_is_not_out_does_not_wait(phase):
+    h = Harness(
+        """
+        nodes: {a: {kind: job, topic: t, input: "${input.x}"}, b: {kind: boundary, attached_to: a, timer: PT1H}, z: {kind: job, topic: t}}
+        flows: [{from: a, to: z, if: "false"}]
+        """
+    ).start({"x": 1} if phase is Phase.LEAVE_FAILED else {})
+    if phase is Phase.LEAVE_FAILED:
+        h.complete("a")
+    assert h.phase("a") is phase
+    answer = h.apply(TimerFired(at=h.now, scope=0, visit=1, purpose="b"))
+    assert answer == Rejected("stale", "visit 1 does not wait for 'b'")
 
 
 def test_boundary_of_a_visit_in_backoff_withdraws_the_retry():

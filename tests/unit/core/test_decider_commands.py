@@ -58,6 +58,13 @@ def test_skip_ends_the_visit_with_the_given_output(phase):
     assert h.complete("b").status is Status.COMPLETED
 
 
+def test_skip_with_nothing_takes_an_earlier_output_away():
+    h = with_incident(Phase.LEAVE_FAILED)
+    assert h.row("a")["output"] == {"ok": 0}
+    h.skip("a")
+    assert h.row("a")["output"] is None
+
+
 @pytest.mark.parametrize("phase", [Phase.ENTER_FAILED, Phase.RUN_FAILED, Phase.LEAVE_FAILED])
 def test_debug_with_an_output_completes_the_visit(phase):
     h = with_incident(phase).debug("a", output={"ok": True})
@@ -317,6 +324,15 @@ def test_terminate_tells_jobs_and_ends_when_all_have_answered():
     scope, n = h.find("i")
     h.apply(ev.JobReturned(at=h.now, scope=scope, visit=n, attempt=1))
     assert h.status is Status.TERMINATED
+
+
+def test_terminating_process_does_not_go_on_where_a_scope_is_empty():
+    h = play(
+        "nodes: {s: {kind: scope, nodes: {i: {kind: job, topic: t}}}, z: {kind: job, topic: t}, b: {kind: job, topic: t}}\nflows: [{from: s, to: z}]"
+    )
+    h.terminate(running=2).complete("i")
+    assert (h.status, h.at("z"), list(h.jobs)) == (Status.TERMINATING, [], [2])
+    assert h.complete("b").status is Status.TERMINATED
 
 
 def test_terminate_ends_after_its_grace_whatever_runs_and_later_answers_are_refused():

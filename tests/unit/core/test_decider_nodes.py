@@ -304,6 +304,14 @@ def test_terminate_end_withdraws_every_other_token_of_its_scope():
     }
 
 
+def test_terminate_end_stops_tokens_on_their_way():
+    h = run(
+        "s: {kind: start}, e: {kind: end, end: terminate}, a: {kind: job, topic: t}",
+        "{from: s, to: e}, {from: s, to: a}",
+    )
+    assert h.states() == [("s", "COMPLETED"), ("e", "COMPLETED")]
+
+
 def test_terminate_end_in_a_scope_ends_that_scope_alone():
     h = run(
         "s: {kind: scope, nodes: {a: {kind: job, topic: t}, b: {kind: job, topic: t}, e: {kind: end, end: terminate}},"
@@ -490,6 +498,16 @@ def test_bare_name_is_the_node_even_where_a_variable_has_its_name():
     )
     h.complete("a", "output")
     assert h.jobs[h.at("j")[0]].input == "output"
+
+
+def test_bare_name_in_an_element_is_the_node_where_it_is_no_element():
+    h = run(
+        "a: {kind: job, topic: t}, s: {kind: scope, for_each: '${[5]}', as: e, nodes: {v: {kind: set, vars: {a: 1, x: '${e}'}},"
+        "j: {kind: job, topic: t, input: ['${a}', '${e}', '${vars.a}']}}, flows: [{from: v, to: j}]}",
+        "{from: a, to: s}",
+    )
+    h.complete("a", "output")
+    assert h.jobs[h.at("j")[0]].input == ["output", 5, 1]
 
 
 # -- moves -------------------------------------------------------------------------------------------------------------
