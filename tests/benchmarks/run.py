@@ -160,8 +160,13 @@ def compare(databases: Databases, rounds: int, seconds: float, kinds: tuple[str,
 
 
 def say(figures: Figures, kind: str, steps: int, clients: int) -> None:
-    ours, theirs = figures["in process", kind, str(steps), str(clients)], figures["DBOS", kind, str(steps), str(clients)]
-    print(f"{kind:11} {steps} steps, {clients:3} at once: ours {rate(ours)}, DBOS {rate(theirs)} processes/s", flush=True)
+    ours, theirs = (
+        figures["in process", kind, str(steps), str(clients)],
+        figures["DBOS", kind, str(steps), str(clients)],
+    )
+    print(
+        f"{kind:11} {steps} steps, {clients:3} at once: ours {rate(ours)}, DBOS {rate(theirs)} processes/s", flush=True
+    )
 
 
 def rate(figure: dict[str, float] | None) -> str:
@@ -177,9 +182,13 @@ def over_http(databases: Databases, rounds: int, seconds: float, kinds: tuple[st
                     runs = []
                     for _ in range(rounds):
                         with server(databases.fresh(kind)) as (target, _, _):
-                            runs.append(measure([sys.executable, "ours.py", mode, target, steps, clients, seconds], seconds))
+                            runs.append(
+                                measure([sys.executable, "ours.py", mode, target, steps, clients, seconds], seconds)
+                            )
                     figures[f"HTTP, {mode}", kind, str(steps), str(clients)] = median(runs)
-                    print(f"{kind:11} HTTP {mode}, {steps} steps, {clients:3} at once: {rate(median(runs))}/s", flush=True)
+                    print(
+                        f"{kind:11} HTTP {mode}, {steps} steps, {clients:3} at once: {rate(median(runs))}/s", flush=True
+                    )
     return figures
 
 
@@ -208,8 +217,14 @@ def table(figures: Figures) -> str:
     ]
     for (what, kind, steps, clients), figure in figures.items():
         peer = figures.get(("DBOS", kind, steps, clients))
-        ratio = "–" if figure is None or peer is None or what == "DBOS" or not peer["rate"] else f"{figure['rate'] / peer['rate']:.0f}"
-        cells = ("failed", "–", "–") if figure is None else (rate(figure), f"{figure['p50']:.1f}", f"{figure['p99']:.1f}")
+        ratio = (
+            "-"
+            if figure is None or peer is None or what == "DBOS" or not peer["rate"]
+            else f"{figure['rate'] / peer['rate']:.0f}"
+        )
+        cells = (
+            ("failed", "-", "-") if figure is None else (rate(figure), f"{figure['p50']:.1f}", f"{figure['p99']:.1f}")
+        )
         lines.append(f"| {what} | {kind} | {steps} | {clients} | {' | '.join(cells)} | {ratio} |")
     return "\n".join(lines)
 

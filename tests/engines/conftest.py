@@ -51,6 +51,12 @@ def postgres_url(server) -> str:
     return server.url(name)
 
 
+@pytest.fixture(autouse=True)
+def no_sweep(monkeypatch):
+    """Only the first sweep runs by itself: nothing may wait for the next."""
+    monkeypatch.setattr("penstock.engines.loops.SWEEP", 3600)
+
+
 @pytest.fixture
 def play(url) -> Callable[[Callable[[Stage], Awaitable[Any]]], Any]:
     """Run a journey on a platform that works, and check at the end that its database holds together."""

@@ -192,8 +192,12 @@ def test_what_a_scope_opened_goes_with_it_in_the_same_step(play):
             "c": {"kind": "call", "definition": "child"},
             "deep": deep,
             "many": scope({"mj": job("mj")}, for_each="${input.list}", **{"as": "x"}),
+            # a few moves later, so that the others have opened what they open
+            **{f"p{i}": {"kind": "gateway", "gateway": "exclusive"} for i in range(6)},
             "e": {"kind": "end", "end": "error", "error": "STOP"},
-        }
+        },
+        *((f"p{i}", f"p{i + 1}") for i in range(5)),
+        ("p5", "e"),
     )
     document = graph(
         "thrown",

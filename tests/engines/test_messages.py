@@ -210,7 +210,7 @@ def test_a_message_starts_a_process_where_nobody_waits(play):
         sent = await asyncio.gather(*(stage.publish("new", "", i, id=f"id {i % 10}") for i in range(20)))
         assert [one.duplicate for one in sent].count(False) == 10
         taken = await stage.work("w", count=10)
-        assert sorted(one.input for one in taken) == sorted(set(one.input for one in taken))
+        assert sorted(one.input for one in taken) == sorted({one.input for one in taken})
         assert await stage.one("SELECT count(*) FROM processes") == 10
         # the new version of the definition is started from now on, and one that has no such start is not
         await stage.deploy(graph("begin", {"s": {"kind": "start", "message": "newer"}, "w": job("w2")}, ("s", "w")))

@@ -323,7 +323,7 @@ def test_a_step_from_an_old_state_is_refused(nodes):
         with pytest.raises(StaleSequence):
             await a.store.submit_async(old, (pid,))
         with pytest.raises(StaleSequence):
-            await b.store.submit_async(lambda tx: old(tx), (pid,))
+            await b.store.submit_async(old, (pid,))
         assert await a.events(id) == ["Started", "SuspendRequested", "ResumeRequested"]
 
     nodes(journey)

@@ -55,7 +55,10 @@ class Caller:
         """Seconds the longest request went without a word."""
         self._urls, self._chance = urls, chance
         self._http = httpx.AsyncClient(
-            headers={"authorization": f"Bearer {token}"}, timeout=4, trust_env=False, limits=httpx.Limits(keepalive_expiry=1)
+            headers={"authorization": f"Bearer {token}"},
+            timeout=4,
+            trust_env=False,
+            limits=httpx.Limits(keepalive_expiry=1),
         )
 
     async def send(self, method: str, path: str, body: Any = None, expect: tuple[int, ...] = (200,)) -> tuple[int, Any]:

@@ -22,7 +22,9 @@ from penstock.wiring import Platform
 from support.server import Api, Server
 
 SERVED = Path(__file__).parent / "served.py"
-UNWANTED = re.compile(r"^.*(?:Traceback|\bdefect\b|background task|loop met an error|writer failed).*(?:\n.*){0,40}", re.M)
+UNWANTED = re.compile(
+    r"^.*(?:Traceback|\bdefect\b|background task|loop met an error|writer failed).*(?:\n.*){0,40}", re.MULTILINE
+)
 
 
 def seeded(url: str) -> Seeded:

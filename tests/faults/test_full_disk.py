@@ -28,7 +28,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a tmpfs")
     place = tmp_path / "disk"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", place], capture_output=True, check=False
+    )
     if done.returncode:
         pytest.skip(f"no tmpfs can be mounted here: {done.stderr.decode()}")
     with (place / "ballast").open("wb") as file:

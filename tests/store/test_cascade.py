@@ -1,10 +1,9 @@
 """Many rows at once: a scope with all below it, and nothing beside it."""
 
-from store.making import processes, row
-
 from penstock.core.state import VisitState
 from penstock.store import cascade
 from penstock.store.rows import INBOX, JOBS, SCOPES, SUBSCRIPTIONS, TIMERS, VISITS
+from store.making import processes, row
 
 
 def run(store, unit):
@@ -41,7 +40,12 @@ def tree(tx, pid, *, fresh=False):
 
 def left(store, pid):
     def rows(table, where=""):
-        return [n for (n,) in store.read(lambda read: read.rows(f"SELECT n FROM {table} WHERE pid = ? {where} ORDER BY n", (pid,)))]
+        return [
+            n
+            for (n,) in store.read(
+                lambda read: read.rows(f"SELECT n FROM {table} WHERE pid = ? {where} ORDER BY n", (pid,))
+            )
+        ]
 
     return {
         "visits": rows("visits", "AND state IN ('OPEN', 'FAILED')"),
@@ -72,7 +76,11 @@ def test_a_scope_goes_with_all_below_it_and_nothing_beside_it(store):
             "subscriptions": [1, 2, 30, 31],
         }
         assert len(left(store, other)["visits"]) == 11
-        ended = store.read(lambda read, pid=pid: read.rows("SELECT n, ended_at FROM visits WHERE pid = ? AND state = 'CANCELLED' ORDER BY n", (pid,)))
+        ended = store.read(
+            lambda read, pid=pid: read.rows(
+                "SELECT n, ended_at FROM visits WHERE pid = ? AND state = 'CANCELLED' ORDER BY n", (pid,)
+            )
+        )
         assert ended == [(n, 77) for n in (3, 4, 5, 9, 10, 11, 13)]
 
 

@@ -1,9 +1,8 @@
 """Feed numbers on one node; several are in tests/engines/test_nodes.py."""
 
-from store.making import row
-
 from penstock.store import feed
 from penstock.store.rows import HISTORY
+from store.making import row
 
 
 def write(store, *rows):

@@ -1,10 +1,9 @@
 """The inbox: one row for each grantee of an open item."""
 
-from store.making import processes
-
 from penstock.core import commands as do
 from penstock.core.codec import decode_json
 from penstock.store import items
+from store.making import processes
 
 PROCESS = "0d9f4c3e-6c1a-4b1e-9a51-0f8d6d3c2b1a"
 

@@ -2,11 +2,10 @@
 
 import threading
 
-from store.making import processes, row
-
 from penstock.core import commands as do
 from penstock.store import Store, jobs
 from penstock.store.rows import JOBS
+from store.making import processes, row
 
 
 def run(store, unit, keys=()):

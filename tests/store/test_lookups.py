@@ -5,7 +5,6 @@ import itertools
 
 import pytest
 from sqlalchemy.sql import Delete, Select, Update
-from store.making import row
 
 from penstock.core.requests import Filter, ItemFilter
 from penstock.store import (
@@ -31,6 +30,7 @@ from penstock.store import (
     values,
 )
 from penstock.store.rows import DEFINITIONS, ITEM_GRANTS, ITEMS, PROCESSES, SEARCH, VERSIONS
+from store.making import row
 
 MODULES = (
     *(carrying, cascade, definitions, feed, held, idempotency, inbox, items, jobs, lookups, messages, outbox, people),

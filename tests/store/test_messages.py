@@ -1,9 +1,8 @@
 """Messages and who waits for them, as rows."""
 
-from store.making import processes
-
 from penstock.store import inbox, messages
 from penstock.store.rows import SUBSCRIPTIONS
+from store.making import processes
 
 
 def run(store, unit):

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from engines.stage import Stage, graph, job, scope
 from msgspec import structs
 
+from engines.stage import Stage, graph, job, scope
 from penstock.core import events as ev
 from penstock.errors import AlreadyExists, StaleSequence
 from penstock.store import processes

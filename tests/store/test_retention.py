@@ -3,7 +3,6 @@
 import asyncio
 
 from engines.stage import Stage, graph, job
-
 from penstock.engines import retention
 from penstock.operations import items, values
 from penstock.store import outbox, tables
@@ -98,7 +97,9 @@ def test_it_goes_in_chunks_that_leave_room_for_others(url, monkeypatch):
             await asyncio.gather(*(stage.start("s") for _ in range(45)))
             await stage.edit("UPDATE processes SET ended_at = 1 WHERE pid % 3 > 0")
             remove = stored.remove
-            monkeypatch.setattr(retention.retention, "remove", lambda tx, pids: (units.append(len(pids)), remove(tx, pids)))
+            monkeypatch.setattr(
+                retention.retention, "remove", lambda tx, pids: (units.append(len(pids)), remove(tx, pids))
+            )
             now = await stage.store.submit_async(lambda tx: tx.now)
             removed = await retention.clean(stage.store, 1, now)
             assert removed == 45 - await stage.one("SELECT count(*) FROM processes")

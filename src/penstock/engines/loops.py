@@ -159,8 +159,7 @@ class Loops:
                 self._started = NEVER
             before = time.time() * 1000
             now, due, next_due = await self._unit(_look)
-            # between the two bounds; none when both clocks agree within the time the look took
-            self._skew = min(max(0.0, now - time.time() * 1000), now - before)
+            self._compare(before, now)
             well = await self._all(
                 [Due(row.pid, partial(self._fire, row), partial(_postpone_timer, row)) for row in due]
             )
@@ -174,12 +173,19 @@ class Loops:
 
     async def _expire_leases(self) -> None:
         while True:
-            expired = await self._unit(lambda tx: jobs.expired(tx, MOST), low=True)
+            before = time.time() * 1000
+            now, expired = await self._unit(lambda tx: (tx.now, jobs.expired(tx, MOST)), low=True)
+            self._compare(before, now)  # a look at the database's clock every tick, for the timers
             well = await self._all(
                 [Due(pid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n)) for pid, n in expired]
             )
             if not well or len(expired) < MOST:
                 return
+
+    def _compare(self, before: float, now: int) -> None:
+        """The database's clock said `now`, and ours `before` when it was asked."""
+        # between the two bounds; none when both clocks agree within the time the look took
+        self._skew = min(max(0.0, now - time.time() * 1000), now - before)
 
     def _fire(self, row: timers.Row, tx: Tx) -> None:
         self._engine.fire_timer(tx, row.pid, row.n, row.purpose)

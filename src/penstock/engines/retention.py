@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 
@@ -30,7 +29,8 @@ async def run(store: Store, days: int | None) -> None:
     """Clean up now and then, until cancelled. `days` None: processes are kept for ever."""
     while True:
         try:
-            removed = await clean(store, days, int(time.time() * 1000))
+            # not by this node's clock: what has not expired for the others would be gone
+            removed = await clean(store, days, await store.submit_async(lambda tx: tx.now))
             if removed:
                 log.info("retention removed %d processes", removed)
         except PenstockError as error:

@@ -39,7 +39,8 @@ class Credentials:
     def __init__(self, ctx: Context, token_seconds: int = 3600) -> None:
         self._ctx = ctx
         self._seconds = token_seconds
-        self._known: OrderedDict[str, tuple[float, int, Actor]] = OrderedDict()
+        self._known: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
+        """Until when a token's answer is believed, by the clock that never jumps."""
         self._hasher = argon2.PasswordHasher()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
         self._waiting = 0
@@ -97,10 +98,10 @@ class Credentials:
         hashed = hash_secret(token)
         now = time.monotonic()
         known = self._known.get(hashed)
-        if known is not None and known[0] > now and known[1] > time.time() * 1000:
-            return known[2]
+        if known is not None and known[0] > now:
+            return known[1]
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed))
-        if found is None or found.disabled or found.expires_at <= time.time() * 1000:
+        if found is None or found.disabled or found.left <= 0:
             self._known.pop(hashed, None)
             raise Unauthenticated("the token is not valid (any more)")
         actor = Actor(
@@ -110,7 +111,7 @@ class Credentials:
             groups=frozenset(found.groups),
             roles=frozenset(found.roles),
         )
-        self._known[hashed] = (now + REMEMBERED_SECONDS, found.expires_at, actor)
+        self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), actor)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
         return actor

@@ -30,7 +30,8 @@ class Principal(NamedTuple):
     tenant_id: str
     tenant_code: str
     principal: str
-    expires_at: int
+    left: int
+    """Milliseconds until the token expires, by the database's clock; below 1: it has."""
     groups: tuple[str, ...]
     roles: tuple[str, ...]
     disabled: bool
@@ -101,7 +102,8 @@ def principal(read: Read, token_hash: str) -> Principal | None:
         if application is None:
             return None
         roles, disabled = application
-    return Principal(tid, tenant_id, code, name, expires_at, groups, tuple(codec.decode_json(roles)), bool(disabled))
+    left = expires_at - read.now()
+    return Principal(tid, tenant_id, code, name, left, groups, tuple(codec.decode_json(roles)), bool(disabled))
 
 
 def tenant(read: Read, code: str) -> tuple[int, str, str] | None:

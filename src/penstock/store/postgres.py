@@ -458,6 +458,10 @@ class PostgresReader:
         text, values = _compile(statement, params)
         return self._db.execute(text.encode(), values).fetchall()
 
+    def now(self) -> int:
+        assert self._db is not None
+        return _first(self._db.execute(f"SELECT {_CLOCK}".encode()))
+
     def end(self) -> None:
         if self._db is not None and not self._db.closed:
             self._db.execute("COMMIT")

@@ -40,10 +40,22 @@ class Read:
 
     def rows(self, statement: Statement, params: Any = ()) -> list[Row]:
         """Raises: Unavailable when the read takes longer than its limit."""
+        return self._ask(lambda: self._connection.rows(statement, params))
+
+    def now(self) -> int:
+        """The database's clock in milliseconds, by which leases, timers and tokens go."""
+        return self._ask(self._connection.now)
+
+    def row(self, statement: Statement, params: Any = ()) -> Row | None:
+        """The first row, or None."""
+        found = self.rows(statement, params)
+        return found[0] if found else None
+
+    def _ask(self, question: Callable[[], T]) -> T:
         if time.monotonic() > self._until:
             raise Unavailable(f"the read took longer than {self._limit:g} s")
         try:
-            return self._connection.rows(statement, params)
+            return question()
         except Exception as exc:
             error = self._connection.error(exc)
             if error is None:
@@ -51,11 +63,6 @@ class Read:
             if time.monotonic() >= self._until - 0.01 and isinstance(error, Unavailable):
                 error = Unavailable(f"the read took longer than {self._limit:g} s")
             raise error from exc
-
-    def row(self, statement: Statement, params: Any = ()) -> Row | None:
-        """The first row, or None."""
-        found = self.rows(statement, params)
-        return found[0] if found else None
 
 
 class Reader:

@@ -330,6 +330,9 @@ class SQLiteReader:
         assert self._db is not None
         return self._db.execute(*_compile(statement, params)).fetchall()
 
+    def now(self) -> int:
+        return time.time_ns() // 1_000_000
+
     def end(self) -> None:
         if self._db is not None and self._db.in_transaction:
             self._until = sys.maxsize

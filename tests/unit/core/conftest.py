@@ -9,7 +9,7 @@ PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 settings.register_profile("default", max_examples=100, deadline=None, suppress_health_check=SLOW)
-settings.register_profile("deep", max_examples=20_000, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("deep", max_examples=5_000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile(PROFILE)
 
 
