@@ -110,7 +110,7 @@ def server(url: str) -> Iterator[tuple[str, subprocess.Popen[str], float]]:
 
 
 def _free_port() -> int:
-    import socket  # noqa: PLC0415
+    import socket
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -26,8 +26,8 @@ def main() -> None:
     if file := os.environ.get("FAULTS_CLOCK"):
         shift_clock(Path(file))
 
-    from penstock.cli import main as penstock  # noqa: PLC0415 - after the clock was moved
-    from penstock.web import routing  # noqa: PLC0415
+    from penstock.cli import main as penstock
+    from penstock.web import routing
 
     routing.BODY_SECONDS = float(os.environ.get("FAULTS_BODY_SECONDS", routing.BODY_SECONDS))
     penstock()

@@ -55,7 +55,7 @@ def costs(total):
 
 
 def completed(h, n, scope, attempt):
-    from penstock.core.events import JobCompleted  # noqa: PLC0415
+    from penstock.core.events import JobCompleted
 
     return JobCompleted(at=h.now, scope=scope, visit=n, attempt=attempt, output={"x": 1})
 

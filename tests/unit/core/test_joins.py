@@ -280,7 +280,7 @@ def test_oracle_was_asked(judged):
 
 
 def run_inclusive(seed):
-    from random import Random  # noqa: PLC0415
+    from random import Random
 
     random = Random(seed)
     definition = Inclusive(random, size=8, depth=1).definition()
