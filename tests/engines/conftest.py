@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -36,11 +38,19 @@ def dialect(request) -> str:
 
 
 @pytest.fixture
-def url(dialect, request, tmp_path: Path) -> str:
+def url(dialect, request) -> str:
     """The address of an empty database, once of each kind."""
     if dialect == "sqlite":
-        return f"sqlite:///{tmp_path}/penstock.db"
+        return request.getfixturevalue("sqlite_url")
     return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path) -> Iterator[str]:
+    """In memory where the machine offers it: here a program dies at most, never the machine."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:
+        yield f"sqlite:///{folder}/penstock.db"
 
 
 @pytest.fixture

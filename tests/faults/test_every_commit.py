@@ -23,9 +23,12 @@ import pytest
 
 from faults.conftest import tell
 from faults.flows import FLOWS
+from penstock.store.tables import metadata
 
 DYING = Path(__file__).parent / "dying.py"
 DIED = 77
+KEPT = {"meta", "nodes", "tenants", "applications", "definitions", "versions"}
+"""Tables that a play finds as they were made."""
 WHERE = ("before", "in", "after")
 PLAYERS = 2
 SAMPLES = {"sqlite": 60, "postgresql": 20}
@@ -135,24 +138,36 @@ class Files:
 
 
 class Databases:
-    """The same on a PostgreSQL."""
+    """The same on a PostgreSQL: a few databases in turn, with nothing left in them of the play before."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._numbers = itertools.count(1)
+        self._free: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._made = 0
+        self._lock = threading.Lock()
         self.first = server.database()
 
     def new(self) -> str:
-        name = f"commits_{next(self._numbers)}"
-        self._do(f"CREATE DATABASE {name} TEMPLATE {self.first.rpartition('/')[2]} STRATEGY FILE_COPY")
-        return str(self._server.url(name))
+        with self._lock:
+            if self._made < PLAYERS:
+                self._made += 1
+                return self._copy(f"commits_{self._made}")
+        url = self._free.get(timeout=60)
+        with psycopg.connect(url) as db:
+            for table in metadata.sorted_tables:
+                if table.name not in KEPT:
+                    db.execute(f"DELETE FROM {table.name}".encode())
+            db.execute("DELETE FROM meta WHERE key = 'feed'")
+        return url
 
     def drop(self, url: str) -> None:
-        self._do(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+        self._free.put(url)
 
-    def _do(self, statement: str) -> None:
+    def _copy(self, name: str) -> str:
+        template = self.first.rpartition("/")[2]
         with psycopg.connect(self._server.url("postgres"), autocommit=True) as db:
-            db.execute(statement.encode())
+            db.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY".encode())
+        return str(self._server.url(name))
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -186,11 +201,11 @@ class Deaths:
         if code == DIED:
             self.died += 1
             code, found = self.players.play(url, flow, journal)
+        self.databases.drop(url)
         if code != 0:
             return f"{death}: {code} {found}"
         if found["ending"] != self.wanted[flow]:
             return f"{death}: {differences(self.wanted[flow], found['ending'])}"
-        self.databases.drop(url)
         return None
 
 

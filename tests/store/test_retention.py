@@ -67,7 +67,7 @@ def test_an_old_process_goes_with_everything_and_nothing_else(url):
             old = await made(stage)
             await stage.edit("UPDATE processes SET ended_at = ended_at - ? WHERE ended_at IS NOT NULL", 10 * DAY)
             young = await made(stage)
-            await stage.quiet()
+            await stage.check()
             now = await stage.store.submit_async(lambda tx: tx.now)
             gone = {pid for (pid,) in await stage.rows("SELECT pid FROM processes WHERE ended_at < ?", now - 9 * DAY)}
             assert len(gone) == 2  # with its child

@@ -3,7 +3,7 @@
 import pytest
 
 from penstock.errors import Conflict
-from penstock.store import idempotency, people, values
+from penstock.store import idempotency, lookups, people, values
 
 
 def run(store, unit):
@@ -12,17 +12,21 @@ def run(store, unit):
 
 @pytest.mark.parametrize("rows", [values.OF_PROCESS, values.OF_DEFINITION], ids=["process", "definition"])
 def test_values(store, rows):
-    assert run(store, lambda tx: values.get(tx, rows, 1, "k")) is None
+    def get(owner):
+        of_process = rows is values.OF_PROCESS
+        return store.read(lambda read: lookups.value(read, owner, "k", of_process=of_process))
+
+    assert get(1) is None
     for expected in (1, 2, 3):
         assert run(store, lambda tx: values.increment(tx, rows, 1, "k")) == expected
     assert run(store, lambda tx: [values.increment(tx, rows, 1, "k") for _ in range(3)]) == [4, 5, 6]
-    assert run(store, lambda tx: values.get(tx, rows, 1, "k")) == (6,)
-    assert run(store, lambda tx: values.get(tx, rows, 2, "k")) is None
+    assert get(1) == (6,)
+    assert get(2) is None
     for text in ('"x"', "1.5", "true", "null", "[1]", str(2**63 - 1)):
         run(store, lambda tx, text=text: values.put(tx, rows, 1, "k", text))
         with pytest.raises(Conflict):
             run(store, lambda tx: values.increment(tx, rows, 1, "k"))
-        assert run(store, lambda tx: values.get(tx, rows, 1, "k")) is not None
+        assert get(1) is not None
     assert run(store, lambda tx: values.delete(tx, rows, 1, "k")) is True
     assert run(store, lambda tx: values.delete(tx, rows, 1, "k")) is False
     run(store, lambda tx: values.put(tx, rows, 1, "n", str(2**63 - 2)))
