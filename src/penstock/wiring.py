@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -71,6 +71,8 @@ class Platform:
     operations: Context
     credentials: Credentials
     cursor_key: bytes
+    ended: list[str] = field(default_factory=list)
+    """Background tasks that ended by themselves: none may."""
 
     @classmethod
     def build(cls, settings: Settings) -> Platform:
@@ -100,7 +102,7 @@ class Platform:
             asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
         ]
         for task in tasks:
-            task.add_done_callback(_report)
+            task.add_done_callback(self._report)
         try:
             yield
         finally:
@@ -108,6 +110,11 @@ class Platform:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await client.aclose()
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.ended.append(task.get_name())
+            log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
 
     def close(self) -> None:
         self.credentials.close()
@@ -134,11 +141,6 @@ def _calm_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def _report(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
-
-
 def _installation_key(store: Store) -> bytes:
     """A key of this installation, made once and kept in the database: it signs cursors."""
     fresh = base64.b64encode(secrets.token_bytes(32)).decode()
@@ -158,7 +160,12 @@ def _front_routes() -> tuple[Route[Platform], ...]:
         return {"status": "ok", "version": penstock.__version__}
 
     async def ready(call: Call[Platform]) -> dict[str, str]:
-        await asyncio.wait_for(call.door.store.submit_async(lambda tx: tx.now), 5)
+        try:
+            await asyncio.wait_for(call.door.store.submit_async(lambda tx: tx.now), 5)
+        except TimeoutError:
+            raise Unavailable("the database does not take writes", retry_after=5) from None
+        if call.door.ended:
+            raise Unavailable(f"the engine's {', '.join(call.door.ended)} ended; restart the server", retry_after=30)
         return {"status": "ready"}
 
     async def index(_: Call[Platform]) -> dict[str, Any]:

@@ -273,3 +273,35 @@ def test_a_signal_to_one_process(play):
         assert await stage.one("SELECT count(*) FROM subscriptions") == 1
 
     play(journey)
+
+
+# -- an event that cannot be applied -----------------------------------------------------------------------------------
+
+
+def test_a_poisonous_event_is_set_aside_and_no_other(play, caplog):
+    async def journey(stage):
+        [id] = await waiting(stage)
+        pid = await stage.pid(id)
+        apply = stage.engine.apply
+
+        def poisonous(held, event):
+            if getattr(event, "payload", None) == "poison":
+                raise ZeroDivisionError("poison")
+            return apply(held, event)
+
+        stage.engine.apply = poisonous
+        wake, stage.loops.wake = stage.loops.wake, lambda pid, most=16: None
+        for payload in ("good", "poison", "fine", "poison", "hello"):
+            await stage.do("signal", id, "m", None, payload)
+        stage.loops.wake = wake
+        stage.loops.wake(pid)
+        await stage.work("after")
+        assert await stage.completed(id) == "good"
+        await stage.until(lambda: _set_aside(stage))
+        assert await stage.one("SELECT count(*) FROM inbox") == 2  # the others were stale by then
+
+    async def _set_aside(stage):
+        return await stage.one("SELECT count(*) FROM inbox WHERE kept = 2") == 2
+
+    play(journey)
+    assert "is set aside" in caplog.text

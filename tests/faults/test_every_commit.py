@@ -31,7 +31,7 @@ KEPT = {"meta", "nodes", "tenants", "applications", "definitions", "versions"}
 """Tables that a play finds as they were made."""
 WHERE = ("before", "in", "after")
 PLAYERS = 2
-SAMPLES = {"sqlite": 60, "postgresql": 20}
+SAMPLES = {"sqlite": 30, "postgresql": 10}
 """Deaths in the short version."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -110,6 +112,19 @@ def test_a_full_disk_is_told_and_when_there_is_room_again_all_goes_on(disk, url,
     assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     db.close()
     tell("full disk", rounds=rounds, seconds=round(time.monotonic() - began, 1))
+
+
+def test_a_server_that_finds_no_room_to_start_says_so_in_one_line(disk, tmp_path):
+    with (disk / "ballast").open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
+        while True:
+            ballast.write(b"x" * 4096)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environment |= {"PENSTOCK_DATABASE_URL": f"sqlite:///{disk}/penstock.db", "PENSTOCK_PORT": "0"}
+    command = [sys.executable, "-m", "penstock", "serve"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode != 0
+    (line,) = done.stderr.splitlines()
+    assert "full" in line or "No space left" in line, line
 
 
 def fill(api: Api, id: str) -> Filling:

@@ -10,7 +10,7 @@ from faults.load import Load
 
 
 def test_kill_9_again_and_again_loses_nothing_and_doubles_nothing(url, nodes, look, chance, long):
-    kills, wanted = (25, 800) if long else (4, 100)
+    kills, wanted = (25, 800) if long else (2, 50)
     [node] = nodes(url)
     load = loaded([node], look, wanted, chance)
     began = time.monotonic()

@@ -29,7 +29,7 @@ def url(own) -> str:
 
 
 def test_a_postgres_that_crashes_under_load_is_503_and_then_all_goes_on(own, url, nodes, look, chance, long):
-    crashes, wanted = (12, 500) if long else (2, 60)
+    crashes, wanted = (12, 500) if long else (1, 40)
     [node] = nodes(url)
     pid = node.pid
     load = loaded([node], look, wanted, chance)

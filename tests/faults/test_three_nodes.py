@@ -20,7 +20,7 @@ def url(postgres) -> str:
 
 
 def test_one_node_is_killed_and_one_frozen_until_its_leases_ran_out(url, nodes, look, chance, long):
-    rounds, wanted = (6, 500) if long else (1, 80)
+    rounds, wanted = (6, 500) if long else (1, 40)
     first, second, third = nodes(url, "first", "second", "third")
     alive = [first, second, third]
     load = loaded(alive, look, wanted, chance)

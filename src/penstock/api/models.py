@@ -9,6 +9,8 @@ from msgspec import UNSET, Meta, UnsetType
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Key = Annotated[str, Meta(max_length=255)]
+Number = Annotated[int, Meta(ge=0, le=2**53)]
+"""Of a visit or scope in its process."""
 Limit = Annotated[int, Meta(ge=1, le=200)]
 Topics = Annotated[list[Name], Meta(min_length=1, max_length=100)]
 Seconds = Annotated[float, Meta(ge=0, le=86_400)]
@@ -128,7 +130,7 @@ class Versions(Answer, frozen=True, kw_only=True):
 
 class Start(Request, frozen=True, kw_only=True):
     definition: Name
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     id: str | None = None
     input: Any = None
     metadata: Any = None
@@ -181,7 +183,7 @@ class StartedMany(Answer, frozen=True, kw_only=True):
 class ProcessQuery(Request, frozen=True, kw_only=True):
     status: list[str] = []
     definition: str | None = None
-    version: Annotated[int, Meta(ge=1)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     created_from: str | None = None
     created_to: str | None = None
     created_by: str | None = None
@@ -241,25 +243,25 @@ class Nothing(Request, frozen=True, kw_only=True):
 
 
 class Debug(Request, frozen=True, kw_only=True):
-    visit: int | None = None
+    visit: Number | None = None
     node: str | None = None
     input: Any | UnsetType = UNSET
     output: Any | UnsetType = UNSET
 
 
 class Skip(Request, frozen=True, kw_only=True):
-    visit: int | None = None
+    visit: Number | None = None
     node: str | None = None
     output: Any = None
 
 
 class Restart(Request, frozen=True, kw_only=True):
     node: str
-    scope: int | None = None
+    scope: Number | None = None
 
 
 class Migrate(Request, frozen=True, kw_only=True):
-    version: Annotated[int, Meta(ge=1)]
+    version: Annotated[int, Meta(ge=1, le=2**31)]
     mapping: dict[str, str] = {}
     dry_run: bool = False
 

@@ -38,7 +38,9 @@ def deploy(
 ) -> None:
     """Publish definitions. One that is unchanged makes no new version; if one is not valid, none is published."""
     out, client = session.out, session.client
-    files = [path for path in files if not path.name.endswith(TESTS)]
+    wanted, files = files, [path for path in files if not path.name.endswith(TESTS)]
+    if not files:
+        raise typer.BadParameter(f"{wanted[0].name} holds cases for `penstock test`, no definition")
     reports = [_checked(client, path) for path in out.progress(files, "checking")]
     valid = all(report["valid"] for report in reports)
     if valid and not dry_run:

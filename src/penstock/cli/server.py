@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Settings (TOML); else the file PENSTOCK_CONFIG names.")
 ]
+Data = Annotated[
+    Path | None, typer.Option("--data", file_okay=False, help="Folder of a SQLite database, as `penstock dev` has it.")
+]
 Host = Annotated[str | None, typer.Option("--host", help="Address to listen on.")]
 Port = Annotated[int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on.")]
 
@@ -49,40 +52,57 @@ def serve(config: ConfigFile = None, host: Host = None, port: Port = None) -> No
     wiring.run_server(settings)
 
 
-def migrate(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+def migrate(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Bring the database to this version's schema."""
     from penstock import wiring  # noqa: PLC0415
 
-    _report(_load(config).settings, wiring.migrate, "migrating", as_json=as_json)
+    _report(
+        _load(config, data_dir=None if data is None else str(data)).settings,
+        wiring.migrate,
+        "migrating",
+        as_json=as_json,
+    )
 
 
 def backup(
     target: Annotated[Path, typer.Argument(help="Where the copy goes.")],
     *,
+    data: Data = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy the database and documents while the server runs."""
     from penstock import wiring  # noqa: PLC0415
 
-    _report(_load(config).settings, lambda settings: wiring.backup(settings, target), "backing up", as_json=as_json)
+    _report(
+        _load(config, data_dir=None if data is None else str(data)).settings,
+        lambda settings: wiring.backup(settings, target),
+        "backing up",
+        as_json=as_json,
+    )
 
 
 def restore(
     source: Annotated[Path, typer.Argument(exists=True, help="A backup.")],
     *,
+    data: Data = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Put a backup in the place of what is there; the server must not run."""
     from penstock import wiring  # noqa: PLC0415
 
-    _report(_load(config).settings, lambda settings: wiring.restore(settings, source), "restoring", as_json=as_json)
+    _report(
+        _load(config, data_dir=None if data is None else str(data)).settings,
+        lambda settings: wiring.restore(settings, source),
+        "restoring",
+        as_json=as_json,
+    )
 
 
-def doctor(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
+def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check settings, database and machine; exit code 1 when something is wrong."""
-    settings = _load(config).settings
+    settings = _load(config, data_dir=None if data is None else str(data)).settings
     from penstock import wiring  # noqa: PLC0415
 
     out = Output(as_json=as_json)

@@ -15,7 +15,19 @@ from typing import NamedTuple
 from penstock.core import commands as do
 from penstock.core.arming import Armed, arm_of, boundary_waits, disarm, waits
 from penstock.core.decider import finish
-from penstock.core.definition import AnyNode, Flow, Gateway, GatewayKind, Graph, Http, Job, Robot, ScopeNode, Version
+from penstock.core.definition import (
+    AnyNode,
+    Flow,
+    Gateway,
+    GatewayKind,
+    Graph,
+    Http,
+    Item,
+    Job,
+    Robot,
+    ScopeNode,
+    Version,
+)
 from penstock.core.events import Migrated
 from penstock.core.expression import ExpressionFailed
 from penstock.core.incidents import change
@@ -152,6 +164,8 @@ def _refusal(old: Graph, new: Graph, active: Active, target: str) -> str:
         and (node.for_each is None) != (found.for_each is None)
     ):
         return f"{target!r} differs in for_each"
+    if isinstance(node, Item) and isinstance(found, Item) and node.task != found.task and active.phase is Phase.RUN:
+        return f"{target!r} shows task {found.task!r}, not {node.task!r}"
     if active.phase is Phase.RUN and _is_event(node) and not _is_event(found):
         return f"{target!r} is a gateway that waits for no event"
     return ""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import secrets
 import threading
 from collections import Counter, OrderedDict
@@ -20,6 +21,9 @@ import msgspec
 
 from penstock.identity.tokens import hash_secret
 from penstock.store.jobs import Lease
+
+_TOKEN = re.compile(r"pj_([0-9a-f]{1,15})\.([0-9a-f]{1,10})\.[A-Za-z0-9_-]{43}", re.ASCII)
+"""Whatever is sent for a token becomes the key of a unit: nothing but what `new_grant` can have made may pass."""
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -63,13 +67,8 @@ def execution_id(visit: int, attempt: int) -> int:
 
 def place_of(token: str) -> tuple[int, int] | None:
     """(pid, visit) a job's token speaks of; None when it is no job's token."""
-    parts = token.removeprefix("pj_").split(".")
-    if not token.startswith("pj_") or len(parts) != 3:
-        return None
-    try:
-        return int(parts[0], 16), int(parts[1], 16)
-    except ValueError:
-        return None
+    found = _TOKEN.fullmatch(token)
+    return None if found is None else (int(found[1], 16), int(found[2], 16))
 
 
 class Waiter:

@@ -181,8 +181,9 @@ class EmbeddedEngine:
     def _start_child(self, held: Held, command: do.StartChild) -> None:
         tx = held.tx
         latest = definitions.latest(tx, held.tid, command.definition)
-        if latest is None or held.depth >= MOST_DEEP:
-            message = f"calls more than {MOST_DEEP} deep" if latest else f"no definition {command.definition!r}"
+        message = "" if latest is None else self._cannot_call(held, latest, command)
+        if latest is None or message:
+            message = message or f"no definition {command.definition!r}"
             gone = ev.ChildEnded(at=tx.now, scope=command.scope, visit=command.visit, status="UNKNOWN", message=message)
             inbox.post(tx, held.pid, gone)
             self.wake_later(tx, held.pid)
@@ -200,6 +201,19 @@ class EmbeddedEngine:
         processes.put_row(child, child.process)
         inbox.post(tx, child.pid, ev.Started(at=tx.now, input=command.input, called=True))
         self.wake_later(tx, child.pid)
+
+    def _cannot_call(self, held: Held, latest: definitions.Latest, command: do.StartChild) -> str:
+        """Why a call cannot be made; "" when it can."""
+        if held.depth >= MOST_DEEP:
+            return f"calls more than {MOST_DEEP} deep"
+        if definitions.state(held.tx, latest.vid) != definitions.ACTIVE:
+            return f"definition {command.definition!r} is retired"
+        _, version = definitions.version(held.tx, latest.vid)
+        problems = definitions.unfit(version, "input", command.input)
+        if problems:
+            where = problems[0].pointer
+            return f"the input does not fit definition {command.definition!r}: {where}: {problems[0].message}"
+        return ""
 
     def _cancel_child(self, held: Held, command: do.CancelChild) -> None:
         for pid in processes.children(held.tx, held.pid, command.visit):
@@ -223,10 +237,15 @@ class EmbeddedEngine:
 
     # -- what loops submit -------------------------------------------------------------------------------------
 
-    def apply_inbox(self, tx: Tx, pid: int, most: int = 16) -> bool:
-        """Apply what waits in the inbox of a process, in order. True when there is more."""
+    def apply_inbox(self, tx: Tx, pid: int, most: int = 16, trying: Callable[[int], None] | None = None) -> bool:
+        """Apply what waits in the inbox of a process, in order. True when there is more.
+
+        `trying` is told the number of each event before it is applied.
+        """
         entries = inbox.pending(tx, pid, most)
         for entry in entries:
+            if trying is not None:
+                trying(entry.iid)
             # first, for an event that ends the process takes back what lies in its inbox, and this one it has got
             inbox.done(tx, entry.iid)
             held = processes.load(tx, pid)

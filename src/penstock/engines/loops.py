@@ -224,10 +224,12 @@ class Loops:
                 return
             self._waking.add(pid)
 
+        tried: list[int] = []
+
         def unit(tx: Tx) -> bool:
             with self._lock:
                 self._waking.discard(pid)
-            return self._engine.apply_inbox(tx, pid, most)
+            return self._engine.apply_inbox(tx, pid, most, tried.append)
 
         def done(future: Future[bool]) -> None:
             with self._lock:
@@ -242,7 +244,9 @@ class Loops:
                 self.wake(pid, 1)  # to find which of them it is
             else:
                 log.error("process %s: an event in its inbox cannot be applied and is set aside", pid, exc_info=error)
-                self._submit(lambda tx: inbox.set_aside(tx, pid), pid, "a poisonous event", lambda _: self.wake(pid))
+                # the one that was tried, for another node may have set it aside already
+                iid = tried[-1] if tried else 0
+                self._submit(lambda tx: inbox.set_aside(tx, iid), pid, "a poisonous event", lambda _: self.wake(pid))
 
         self._submit(unit, pid, "the inbox", done)
 
@@ -265,8 +269,7 @@ class Loops:
             after = pids[-1] if pids else 0
         for tid, name, key in await self._unit(self._kept_names, low=True):
             self.match(tid, name, key)
-        if self._store.dialect != "sqlite":
-            self._look_again()
+        self._look_again()
 
     def _kept_names(self, tx: Tx) -> list[tuple[int, str, str]]:
         """Names of messages that are kept though somebody waits; a part of all at a time."""

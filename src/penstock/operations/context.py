@@ -80,6 +80,10 @@ class Context:
         if len(self._pids) > MOST_REMEMBERED:
             self._pids.popitem(last=False)
 
+    def forget(self, tid: int, id: str) -> None:
+        """The process is gone."""
+        self._pids.pop((tid, id.lower()), None)
+
     async def version(self, tid: int, code: str, number: int | None) -> lookups.VersionRow | None:
         """A version of a definition, the latest without a number. Remembered where this node alone deploys."""
         known = self._versions.get((tid, code, number))
@@ -87,14 +91,14 @@ class Context:
             return known
         deployments = self._deployments
         found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
-        if found is not None and (number is not None or (self._deployments == deployments and self._sole_writer)):
+        if found is not None and self._deployments == deployments and self._sole_writer:
             self._versions[(tid, code, number)] = found
             if len(self._versions) > MOST_VERSIONS:
                 self._versions.popitem(last=False)
         return found
 
     def deployed(self, tid: int, code: str) -> None:
-        """A new version is there: the one remembered as the latest is not any more."""
+        """A version was made or retired: what is remembered of the definition is not so any more."""
         self._deployments += 1
         self._versions = OrderedDict((key, row) for key, row in self._versions.items() if key[:2] != (tid, code))
 

@@ -84,7 +84,7 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
     """
     row, version = await _item(ctx, actor, id)
     require(actor, Action.ITEM_READ, _target(row, version.compiled, actor.tenant.tid))
-    task = version.compiled.tasks[row.task]
+    task = version.compiled.tasks.get(row.task) or Task(code=row.task)
     if task.schema is not None:
         output = coerce(task.schema, {} if output is None else output)
         problems = checker(version.digest, f"task/{row.task}", task.schema).check(output, "/output")

@@ -13,7 +13,7 @@ from penstock.identity.policy import Action, require
 from penstock.operations.context import Context, KeptAnswer, new_uuid
 from penstock.operations.jobs import check_size
 from penstock.operations.views import Sent
-from penstock.store import messages, processes, starters
+from penstock.store import definitions, messages, processes, starters
 from penstock.store.rows import Tx
 
 LONGEST_NAME = 200
@@ -48,6 +48,7 @@ async def publish(
             starter = starters.of_message(tx, tid, name)
             if starter is not None:
                 did, vid, node = starter
+                _fit(tx, vid, payload)
                 held = processes.create(tx, tid=tid, id=new_uuid(), did=did, vid=vid, created_by=actor.principal)
                 event = ev.Started(at=tx.now, actor=actor.principal, input=payload, start=node, payload=payload)
                 ctx.engine.start(held, event)
@@ -59,6 +60,14 @@ async def publish(
     request = ["message", name, key, payload, message_id, ttl]
     sent, _ = await ctx.once(actor, idempotency_key, request, unit, Sent)
     return sent
+
+
+def _fit(tx: Tx, vid: int, payload: Any) -> None:
+    """What starts a process is its input. Raises: Invalid."""
+    problems = definitions.unfit(definitions.version(tx, vid)[1], "input", payload)
+    if problems:
+        moved = [Problem("/payload" + each.pointer.removeprefix("/input"), *each[1:]) for each in problems]
+        raise Invalid("the message starts a process, and does not fit the schema of its input", moved)
 
 
 async def broadcast(ctx: Context, actor: Actor, name: str, payload: Any, idempotency_key: str | None = None) -> int:

@@ -64,10 +64,11 @@ class Credentials:
         if len(password) > LONGEST_PASSWORD:
             raise Unauthenticated("no user with this e-mail address and password")
         found = await self._ctx.store.async_read(lambda read: people.users(read, email.lower()))
-        for user in found:
-            if user.hash is not None and not user.disabled and await self._verify(user.hash, password):
+        candidates = [user for user in found if user.hash is not None and not user.disabled]
+        for user in candidates:
+            if await self._verify(user.hash or "", password):
                 return await self._issue(user.tid, f"user:{user.id}")
-        if not found:
+        if not candidates:
             # as slow as a wrong password: the time must not tell whether the address is known
             await self._verify(_NOBODY, password)
         raise Unauthenticated("no user with this e-mail address and password")

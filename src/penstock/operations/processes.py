@@ -65,6 +65,8 @@ async def start(
     tid = actor.tenant.tid
     row = await version_of(ctx, tid, request.definition, request.version)
     require(actor, Action.PROCESS_START, _target(row.code, row, tid))
+    if row.state != definitions.ACTIVE:
+        raise WrongState(f"cannot start: definition {row.code!r} is retired")
     data = checked(row, request)
     id = _canonical(request.id) if request.id is not None else new_uuid()
     chosen = request.id is not None
@@ -500,6 +502,8 @@ async def history(ctx: Context, actor: Actor, id: str, after: list[Any] | None, 
     pid = await _readable(ctx, actor, id)
     start_at = after[0] if after else 0
     rows = await ctx.store.async_read(lambda reader: lookups.history(reader, pid, start_at, limit + 1))
+    if not rows and after is None:
+        raise _gone(ctx, actor, id)
     entries = [
         views.HistoryEntry(seq, feed, at, actor_, type_, scope, visit, _event_data(text))
         for seq, feed, at, actor_, type_, scope, visit, text in rows[:limit]
@@ -520,11 +524,19 @@ async def visits(ctx: Context, actor: Actor, id: str, after: list[Any] | None, l
     pid = await _readable(ctx, actor, id)
     start_at = after[0] if after else 0
     rows = await ctx.store.async_read(lambda reader: lookups.visits(reader, pid, start_at, limit + 1))
+    if not rows and not await ctx.store.async_read(lambda reader: lookups.process(reader, actor.tenant.tid, pid)):
+        raise _gone(ctx, actor, id)
     found = [
         views.Visit(*row[1:7], *(None if text is None else codec.decode_json(text) for text in row[7:10]), *row[10:])
         for row in rows[:limit]
     ]
     return views.Page(found, [found[-1].n] if len(rows) > limit else None)
+
+
+def _gone(ctx: Context, actor: Actor, id: str) -> NotFound:
+    """A process whose number was remembered and that is there no more: retention has removed it."""
+    ctx.forget(actor.tenant.tid, id)
+    return NotFound("process", id)
 
 
 async def _readable(ctx: Context, actor: Actor, id: str) -> int:

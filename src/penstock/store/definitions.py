@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, select
 
 from penstock.core import codec, loading
 from penstock.core.definition import Version
-from penstock.errors import Defect
+from penstock.core.schema import Checker, compile_schema
+from penstock.errors import Defect, Problem
 from penstock.store import tables
 from penstock.store.rows import DEFINITIONS, VERSIONS, Tx
 
@@ -55,6 +56,22 @@ def version(tx: Tx, vid: int) -> tuple[int, Version]:
     found = (int(row[4]), compiled(row[6], row[5]))
     tx.cache("version", vid, found)
     return found
+
+
+_checkers: dict[int, tuple[object, Checker]] = {}
+
+
+def unfit(version: Version, name: str, value: object) -> list[Problem]:
+    """What of a value does not fit the version's schema of that name ("input", "metadata", "entity")."""
+    schema = version.schemas.get(name)
+    if schema is None:
+        return []
+    known = _checkers.get(id(schema))
+    if known is None or known[0] is not schema:
+        if len(_checkers) > _MOST:
+            _checkers.clear()
+        known = _checkers[id(schema)] = (schema, compile_schema(schema))
+    return known[1].check({} if value is None and schema.get("type") == "object" else value, f"/{name}")
 
 
 _d, _v = tables.definitions.c, tables.versions.c

@@ -60,10 +60,6 @@ def release(tx: Tx, pid: int) -> None:
     tx.execute(_RELEASE, {"of_pid": pid})
 
 
-_LOWEST = select(_i.iid).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(1)
-
-
-def set_aside(tx: Tx, pid: int) -> None:
+def set_aside(tx: Tx, iid: int) -> None:
     """An event that cannot be applied stays for the operator (`kept` 2) and does not block what comes after it."""
-    for (iid,) in tx.select(_LOWEST, {"pid": pid}, of=[INBOX]):
-        tx.patch(INBOX, (iid,), {"kept": 2})
+    tx.patch(INBOX, (iid,), {"kept": 2})

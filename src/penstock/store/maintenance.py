@@ -6,9 +6,9 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import apsw
+from psycopg.conninfo import conninfo_to_dict
 
 from penstock.errors import Conflict, Unavailable
 from penstock.store.database import Address, FileLock
@@ -25,9 +25,11 @@ def backup(url: str, target: Path) -> str:
     address = Address.parse(url)
     if target.exists():
         raise Conflict(f"{target} is there already")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if not target.parent.is_dir():
+        raise Conflict(f"there is no folder {target.parent}")
     if address.dialect == "sqlite":
         return _backup_sqlite(address, target)
+    _private(target)
     _run(["pg_dump", "--format=custom", f"--file={target}"], address)
     return f"{target}: {target.stat().st_size:,} bytes, by pg_dump"
 
@@ -40,6 +42,7 @@ def _backup_sqlite(address: Address, target: Path) -> str:
     try:
         source = apsw.Connection(address.path, flags=apsw.SQLITE_OPEN_READONLY)
         source.set_busy_timeout(10_000)
+        _private(part)
         copy = apsw.Connection(str(part))
         with copy.backup("main", source, "main") as work:
             while not work.done:
@@ -54,7 +57,7 @@ def _backup_sqlite(address: Address, target: Path) -> str:
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(target)
-    return f"{target}: {target.stat().st_size:,} bytes, checked"
+    return f"{target}: {target.stat().st_size:,} bytes, a checked copy of {address.path}"
 
 
 def restore(url: str, source: Path) -> str:
@@ -76,6 +79,7 @@ def restore(url: str, source: Path) -> str:
         check.close()
         place = Path(address.path)
         part = place.with_name(place.name + ".part")
+        _private(part)
         shutil.copyfile(source, part)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
@@ -130,24 +134,40 @@ def _check(connection: apsw.Connection) -> None:
         raise Unavailable(f"the copy is not sound: {answer}")
 
 
+def _private(path: Path) -> None:
+    """An empty file that its owner alone may read, before anything is in it."""
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+
+
 def _name(address: Address) -> str:
-    return unquote(urlsplit(address.url).path.lstrip("/")) or "postgres"
+    return str(conninfo_to_dict(address.url).get("dbname") or "postgres")
+
+
+_VARIABLES = {
+    "dbname": "PGDATABASE",
+    "connect_timeout": "PGCONNECT_TIMEOUT",
+    "hostaddr": "PGHOSTADDR",
+    **{
+        name: "PG" + name.upper().replace("_", "")
+        for name in ("host", "port", "user", "password", "options", "sslmode")
+    },
+    "sslrootcert": "PGSSLROOTCERT",
+    "sslcert": "PGSSLCERT",
+    "sslkey": "PGSSLKEY",
+    "service": "PGSERVICE",
+    "passfile": "PGPASSFILE",
+}
 
 
 def _run(command: list[str], address: Address) -> None:
     """A tool of PostgreSQL; the address goes by the environment, for a command line can be read by everybody."""
     if shutil.which(command[0]) is None:
         raise Unavailable(f"{command[0]} is not installed; it comes with PostgreSQL's client tools")
-    parts = urlsplit(address.url)
     env = {**os.environ, "PGDATABASE": _name(address)}
-    for name, value in (
-        ("PGHOST", parts.hostname),
-        ("PGPORT", parts.port),
-        ("PGUSER", parts.username),
-        ("PGPASSWORD", parts.password),
-    ):
-        if value is not None:
-            env[name] = unquote(str(value))
+    for name, value in conninfo_to_dict(address.url).items():
+        if name not in _VARIABLES:
+            raise Unavailable(f"{command[0]} cannot be given {name!r} of the database's address; call it by hand")
+        env[_VARIABLES[name]] = str(value)
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
     if done.returncode:
         raise Unavailable(f"{command[0]} failed: {done.stderr.strip()[-500:]}")

@@ -83,7 +83,7 @@ def create(
     parent: tuple[int, int, int] | None = None,
     depth: int = 0,
 ) -> Held:
-    """A new process, before its first step. Its row is written by the step (`commit_step`), or by `put_unstarted`."""
+    """A new process, before its first step. Its row is written by the step (`commit_step`), or by `put_row`."""
     pid = tx.next_pid()
     number, version = definitions.version(tx, vid)
     process = Process(called=parent is not None)

@@ -245,6 +245,10 @@ class Writer:
         except Exception as exc:  # noqa: BLE001 - the driver's, ours and a unit's alike
             error = exc.error if isinstance(exc, Failed) else ours(exc, connection)
             if group is None:
+                if not isinstance(error, Unavailable) and not connection.lost:
+                    # it is the keys of one of them: alone it fails alone
+                    self._roll_back()
+                    return units, error
                 self._not_begun(error)
                 return [], None
             if not self._carried_out(error, ran):

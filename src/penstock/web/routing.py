@@ -373,37 +373,31 @@ async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> byt
         if int(declared) > limit:
             # What still comes is thrown away by the server; a client that has not much left gets to read the answer.
             raise _too_large(limit, close=int(declared) > 8 * limit)
-    message = await receive()
-    content: bytes = message.get("body", b"")
-    if message["type"] == "http.request" and not message.get("more_body", False):
-        if len(content) > limit:
-            raise _too_large(limit, close=False)
-        return content
-    return await _read_on(message, receive, limit)
-
-
-async def _read_on(message: Message, receive: Receive, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                part = message.get("body", b"")
-                size += len(part)
-                if size <= limit:
-                    parts.append(part)
-                elif size > 8 * limit:
-                    raise _too_large(limit, close=True)
-                if not message.get("more_body", False):
-                    break
-                message = await receive()
+        async with asyncio.timeout(BODY_SECONDS):  # the first byte, too, may be long in coming
+            return await _collect(receive, limit)
     except TimeoutError:
         raise Invalid(f"the body did not arrive within {BODY_SECONDS:g} s", close=True) from None
+
+
+async def _collect(receive: Receive, limit: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit:
+            parts.append(part)
+        elif size > 8 * limit:
+            raise _too_large(limit, close=True)
+        more = message.get("more_body", False)
     if size > limit:
         raise _too_large(limit, close=False)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(limit: int, *, close: bool) -> TooLarge:
