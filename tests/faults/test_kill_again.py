@@ -10,7 +10,7 @@ from faults.load import Load
 
 
 def test_kill_9_again_and_again_loses_nothing_and_doubles_nothing(url, nodes, look, chance, long):
-    kills, wanted = (25, 800) if long else (2, 50)
+    kills, wanted = (20, 600) if long else (2, 50)
     [node] = nodes(url)
     load = loaded([node], look, wanted, chance)
     began = time.monotonic()
@@ -25,7 +25,7 @@ def test_kill_9_again_and_again_loses_nothing_and_doubles_nothing(url, nodes, lo
             down.append(time.monotonic() - killed)
             await asyncio.to_thread(load.check)
 
-    asyncio.run(load.run(disturb, 200 if long else 60))
+    asyncio.run(load.run(disturb, 400 if long else 60))
     node.stop()
     load.check_end()
     tell(

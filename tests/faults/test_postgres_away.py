@@ -29,7 +29,7 @@ def url(own) -> str:
 
 
 def test_a_postgres_that_crashes_under_load_is_503_and_then_all_goes_on(own, url, nodes, look, chance, long):
-    crashes, wanted = (12, 500) if long else (1, 40)
+    crashes, wanted = (8, 300) if long else (1, 40)
     [node] = nodes(url)
     pid = node.pid
     load = loaded([node], look, wanted, chance)
@@ -50,7 +50,7 @@ def test_a_postgres_that_crashes_under_load_is_503_and_then_all_goes_on(own, url
     def finished(load: Load) -> bool:
         return len(load.started) >= wanted and not load.open()
 
-    asyncio.run(load.run(disturb, 200 if long else 60))
+    asyncio.run(load.run(disturb, 400 if long else 60))
     assert load.caller.refused > 0, "nobody was told that the database is away"
     assert node.pid == pid
     assert node.application().http.get(node.url + "/readyz").status_code == 200

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from faults.conftest import loaded, tell
 from faults.load import LEASE, Load
+from support.server import Api, fresh, until
 
 pytestmark = pytest.mark.postgres
 
@@ -20,7 +22,7 @@ def url(postgres) -> str:
 
 
 def test_one_node_is_killed_and_one_frozen_until_its_leases_ran_out(url, nodes, look, chance, long):
-    rounds, wanted = (6, 500) if long else (1, 40)
+    rounds, wanted = (5, 300) if long else (1, 40)
     first, second, third = nodes(url, "first", "second", "third")
     alive = [first, second, third]
     load = loaded(alive, look, wanted, chance)
@@ -38,10 +40,40 @@ def test_one_node_is_killed_and_one_frozen_until_its_leases_ran_out(url, nodes, 
             await asyncio.to_thread(load.check)
             await asyncio.to_thread(second.start)
 
-    asyncio.run(load.run(disturb, 200 if long else 75))
+    asyncio.run(load.run(disturb, 400 if long else 75))
     for node in alive:
         node.stop()
     load.check_end()
     deadlocks = look.one("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     assert deadlocks == 0
     tell("three nodes", rounds=rounds, saw=load.told(), seconds=round(time.monotonic() - began, 1))
+
+
+def test_a_commit_of_a_node_that_was_frozen_for_too_long_is_made_once(url, nodes, look, tmp_path):
+    """It stands in the midst of a transaction; the database gives up on it, another node does the same, then it wakes up."""
+    hold = tmp_path / "frozen.hold"
+    frozen, other = nodes(url, "frozen", "other", FAULTS_HOLD=str(tmp_path))
+    api, elsewhere = frozen.application(), other.application()
+    topic = fresh("topic")
+    id = api.start(api.deploy({"w": {"kind": "job", "topic": topic}}))["id"]
+    job = api.take(topic, lease=60)
+    body = {"lease": job["lease"], "output": "once", "increments": ["n"]}
+    headers = {"idempotency-key": "the same"}
+
+    def complete(caller: Api) -> int:
+        return caller.http.post(f"/jobs/{job['id']}/complete", json=body, headers=headers).status_code
+
+    hold.touch()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(complete, api)
+        until(hold.with_suffix(".held").exists)
+        second = pool.submit(complete, elsewhere)
+        assert second.result(30) == 204
+        hold.unlink()
+        assert first.result(30) == 204
+    assert api.until(id, "COMPLETED")
+    assert api.get(f"/processes/{id}/values/n")["value"] == 1
+    assert api.history(id).count("JobCompleted") == 1
+    for node in (frozen, other):
+        node.stop()
+    assert not look.problems()

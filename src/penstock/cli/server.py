@@ -109,12 +109,12 @@ def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = Fa
     with out.working("checking"):
         checks = wiring.doctor(settings)
     sound = all(good for _, good, _ in checks)
-    data = {"ok": sound, "checks": [{"name": name, "ok": good, "detail": text} for name, good, text in checks]}
+    found = {"ok": sound, "checks": [{"name": name, "ok": good, "detail": text} for name, good, text in checks]}
     rows = [
         (plain("ok", "green") if good else plain("WRONG", "bold red"), plain(name), plain(text))
         for name, good, text in checks
     ]
-    out.show(data, lambda console: console.print(table(["", "check", "found"], rows)))
+    out.show(found, lambda console: console.print(table(["", "check", "found"], rows)))
     if not sound:
         raise typer.Exit(1)
 

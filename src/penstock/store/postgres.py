@@ -219,7 +219,7 @@ class PostgresWriter:
             "jit=off",
             "statement_timeout='30s'",
             "lock_timeout='10s'",
-            "idle_in_transaction_session_timeout='60s'",
+            "idle_in_transaction_session_timeout='15s'",
         ):
             db.execute(f"SET {setting}".encode())
         # stronger settings of the operator (remote_apply) stay

@@ -1,5 +1,7 @@
 """Joins: `any`, `all`, inclusive against an oracle that reads BPMN 2.0 by the letter, and joins that can never be complete."""
 
+from random import Random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -280,7 +282,6 @@ def test_oracle_was_asked(judged):
 
 
 def run_inclusive(seed):
-    from random import Random
 
     random = Random(seed)
     definition = Inclusive(random, size=8, depth=1).definition()

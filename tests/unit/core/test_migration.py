@@ -97,6 +97,13 @@ REFUSED = [
         {},
         [("no_place", "tokens of flow 'a-j' wait at 'j': the new version has no such flow")],
     ),
+    (
+        "nodes: {a: {kind: item, task: T}}\ntasks: {T: {}}",
+        None,
+        "nodes: {a: {kind: item, task: U}}\ntasks: {U: {}}",
+        {},
+        [("no_place", "'a' shows task 'U', not 'T'")],
+    ),
     (LINE, lambda h: h.complete("a"), "nodes: {x: {kind: job, topic: t}}", {}, [("no_place", "the token at 'b'")]),
 ]
 
