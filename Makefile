@@ -61,8 +61,8 @@ demo: setup  ## run the main job to its end on real input and show what happened
 bench: setup  ## measure; figures in the README come from here
 	@$(BIN)/python tests/benchmarks/run.py
 
-faults: setup postgresql  ## die at every statement, kill -9, full disk, lost answers
-	@$(BIN)/pytest -q tests/faults
+faults: setup postgresql  ## break it on purpose, the long way: kill -9, full disk, frozen nodes, jumping clocks, every commit
+	@PENSTOCK_FAULTS=long $(BIN)/pytest -q tests/faults
 
 lock:  ## compile constraints/ anew from pyproject.toml (versions only, no hosts)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -114,6 +114,7 @@ def test_an_hour_forwards_fires_what_is_due_once_and_offers_leased_jobs_again(no
         assert fired(look, id) == 1
     assert fired(look, waiting) == 0
     check_times(look)
+    assert seconds < 5
     tell(f"clock forwards, {look.dialect}", timers=len(processes), seconds_until_fired=round(seconds, 2))
 
 
@@ -126,6 +127,7 @@ def test_an_hour_backwards_repeats_nothing_and_holds_nothing_for_longer_than_the
     open_, topic = flow(api, "PT30M")
     taken = api.take(topic, lease=60)
     jump(-HOUR)
+    api = node.application()  # a token of the new time is as good
     fresh_, fresh_topic = flow(api, "PT0.5S")
     api.finish(api.take(fresh_topic))
     assert api.until(fresh_, "COMPLETED")["status"] == "COMPLETED", "what begins now goes by the new time"
@@ -151,6 +153,7 @@ def due_in(look: Look, id: str, now: str) -> int:
     return int(due) - int(look.one("SELECT created_at FROM processes WHERE id = ?", (now,)))
 
 
+@pytest.mark.parametrize("kind", ["sqlite"], indirect=True)
 def test_a_restart_after_the_clock_went_back_goes_on(node: Node, jump: Jump, look: Look):
     """A machine that comes up with a wrong clock, as those without a battery do."""
     api = node.application()
