@@ -175,8 +175,7 @@ class Stage:
 
     def hurry(self) -> None:
         """Have the timers looked at now."""
-        self.loops._next_due = None
-        self.loops._poke()
+        self.loops.look_for_timers()
 
     async def overdue(self, purpose: str | None = None) -> int:
         """Make timers due now: all, or those of one purpose."""

@@ -167,7 +167,9 @@ class Load:
             pass
 
     def open(self) -> int:
-        return int(self.look.one("SELECT count(*) FROM processes WHERE ended_at IS NULL"))
+        """Processes that have not ended; then history that has no feed number, which one node gives a moment later."""
+        going = int(self.look.one("SELECT count(*) FROM processes WHERE ended_at IS NULL"))
+        return going or int(self.look.one("SELECT count(*) FROM history WHERE feed IS NULL"))
 
     # -- what must be true ---------------------------------------------------------------------------------------
 

@@ -134,6 +134,13 @@ class Loops:
         if earlier:
             self._poke()
 
+    def look_for_timers(self) -> None:
+        """Look now, and once more if a look is on its way: it may have been too early."""
+        with self._lock:
+            self._started = 0
+            self._next_due = None
+        self._poke()
+
     def _poke(self) -> None:
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
@@ -298,8 +305,7 @@ class Loops:
         for queue in self._engine.dispatcher.queues():
             self._engine.dispatcher.mark_ready(queue)
             self.serve(queue)
-        self._next_due = None
-        self._poke()
+        self.look_for_timers()
 
     # -- submitting ----------------------------------------------------------------------------------------------------
 
