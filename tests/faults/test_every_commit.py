@@ -220,11 +220,11 @@ def test_whichever_commit_a_program_dies_at_the_next_one_comes_to_the_same_end(
     code, said = players.play(databases.first, None, tmp_path / "none")
     assert code == 0, said
     few = isinstance(databases, Databases) and not long
-    flows = chance.sample(list(FLOWS), 6) if few else list(FLOWS)
+    flows = chance.sample(list(FLOWS), 4) if few else list(FLOWS)
     with ThreadPoolExecutor(PLAYERS) as pool:
         commits = dict(zip(flows, pool.map(deaths.undisturbed, flows), strict=True))
         every = [(flow, at, where) for flow, count in commits.items() for at in range(1, count + 1) for where in WHERE]
-        chosen = every if long else chance.sample(every, SAMPLES)
+        chosen = every if long else chance.sample(every, SAMPLES // 2 if few else SAMPLES)
         wrong = [problem for problem in pool.map(deaths.dying, chosen) if problem]
     assert not wrong, f"{len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong[:10])
     assert deaths.died > len(chosen) * 0.8

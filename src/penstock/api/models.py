@@ -130,7 +130,7 @@ class Versions(Answer, frozen=True, kw_only=True):
 
 class Start(Request, frozen=True, kw_only=True):
     definition: Name
-    version: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     id: str | None = None
     input: Any = None
     metadata: Any = None
@@ -183,7 +183,7 @@ class StartedMany(Answer, frozen=True, kw_only=True):
 class ProcessQuery(Request, frozen=True, kw_only=True):
     status: list[str] = []
     definition: str | None = None
-    version: Annotated[int, Meta(ge=1, le=2**53)] | None = None
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
     created_from: str | None = None
     created_to: str | None = None
     created_by: str | None = None
@@ -261,7 +261,7 @@ class Restart(Request, frozen=True, kw_only=True):
 
 
 class Migrate(Request, frozen=True, kw_only=True):
-    version: Annotated[int, Meta(ge=1, le=2**53)]
+    version: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     mapping: dict[str, str] = {}
     dry_run: bool = False
 
