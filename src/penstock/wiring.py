@@ -134,7 +134,7 @@ class Platform:
 def _calm_collector() -> None:
     """Steps make many objects and hardly a cycle: look for cycles seldom, and never again at what start-up made.
 
-    With the default thresholds a server with a full cache spends a third of its time looking (docs/performance.md).
+    What that gave is in docs/performance.md.
     """
     gc.collect()
     gc.freeze()
