@@ -27,22 +27,28 @@ def percentile(sorted_values: list[float], part: float) -> float:
 
 
 async def closed(one: One, clients: int, seconds: float, warmup: float = 1.0) -> Measured:
-    """`clients` at once, each beginning its next process when its last is complete."""
+    """`clients` at once, each beginning its next process when its last is complete.
+
+    Counted is what is complete in the `seconds` after the warm-up; latencies are of those that began in them too.
+    """
     latencies: list[float] = []
+    done = 0
     begin = time.perf_counter() + warmup
     end = begin + seconds
 
     async def client(number: int) -> None:
+        nonlocal done
         n = number
         while (started := time.perf_counter()) < end:
             await one(n)
             finished = time.perf_counter()
-            if started >= begin and finished <= end:
+            done += begin <= finished <= end
+            if started >= begin:
                 latencies.append(finished - started)
             n += clients
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    return summary(latencies, seconds)
+    return summary(latencies, seconds, done)
 
 
 async def opened(one: One, rate: float, seconds: float) -> Measured:
@@ -60,14 +66,14 @@ async def opened(one: One, rate: float, seconds: float) -> Measured:
         await asyncio.sleep(max(0.0, at - time.perf_counter()))
         tasks.append(asyncio.create_task(due(number, at)))
     await asyncio.gather(*tasks)
-    return summary(latencies, seconds)
+    return summary(latencies, seconds, len(latencies))
 
 
-def summary(latencies: list[float], seconds: float) -> Measured:
+def summary(latencies: list[float], seconds: float, done: int) -> Measured:
     values = sorted(latencies) or [0.0]
     return Measured(
-        done=len(latencies),
-        rate=len(latencies) / seconds,
+        done=done,
+        rate=done / seconds,
         p50=percentile(values, 0.50) * 1000,
         p99=percentile(values, 0.99) * 1000,
     )

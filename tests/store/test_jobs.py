@@ -2,9 +2,11 @@
 
 import threading
 
+from sqlalchemy import select
+
 from penstock.core import commands as do
-from penstock.store import Store, jobs
-from penstock.store.rows import JOBS
+from penstock.store import Store, jobs, tables
+from penstock.store.rows import JOBS, PROCESSES, VISITS
 from store.making import processes, row
 
 
@@ -26,8 +28,26 @@ def test_the_oldest_first_and_of_its_queue_alone(store):
     offered(store, pids)
     offered(store, pids[:1], queue="other", available_at=0)
     offered(store, pids)
-    assert [one.pid for one in run(store, lambda tx: jobs.ready(tx, "t", 3))] == pids[:1:-1]
+    assert [one.row.pid for one in run(store, lambda tx: jobs.ready(tx, "t", 3))] == pids[:1:-1]
     assert run(store, lambda tx: jobs.ready(tx, "nothing", 3)) == []
+
+
+def test_a_ready_job_brings_its_input_and_its_process(store):
+    [pid] = processes(store, 1)
+    offered(store, [pid])
+
+    def unit(tx):
+        tx.put(VISITS, row(VISITS, pid=pid, n=1, input="[1]"))
+        [found] = jobs.ready(tx, "t", 5)
+        before = store.writer.connection.statements
+        process = tx.get(PROCESSES, (pid,)) if not tx.sole_writer else None
+        assert store.writer.connection.statements == before
+        return found.input, process
+
+    text, process = run(store, unit)
+    assert text == "[1]"
+    if process is not None:
+        assert process == store.read(lambda read: tuple(read.row(select(tables.processes))))
 
 
 def test_a_lease_is_taken_given_back_and_counted(store):
@@ -37,7 +57,7 @@ def test_a_lease_is_taken_given_back_and_counted(store):
 
     def take(tx):
         [found] = jobs.ready(tx, "t", 5)
-        return jobs.take(tx, found, lease)
+        return jobs.take(tx, found.row, lease)
 
     taken = run(store, take)
     assert run(store, lambda tx: jobs.get(tx, pid, 1)) == taken
@@ -80,7 +100,7 @@ def test_jobs_of_processes_another_node_holds_are_passed_over_and_known(dialect,
         entered, leave = threading.Event(), threading.Event()
         held = first.submit(lambda tx: (entered.set(), leave.wait(20)), pids[:2])
         assert entered.wait(20)
-        assert [one.pid for one in run(second, lambda tx: jobs.ready(tx, "t", 4))] == [pids[3], pids[2]]
+        assert [one.row.pid for one in run(second, lambda tx: jobs.ready(tx, "t", 4))] == [pids[3], pids[2]]
         assert run(second, lambda tx: jobs.left(tx, "t", 9)) == 4
         # the row of a job that was passed over is not locked by the one who passed it over
         blocked = second.submit(lambda tx: (jobs.ready(tx, "t", 4), leave.wait(20)))

@@ -312,6 +312,110 @@ def test_uncached_objects_are_gone_for_the_unit_the_group_and_for_good(store):
     assert store.submit(lambda tx: tx.cached("thing", 1)).result(10) is None
 
 
+# --- what is fetched before, and what is recalled ------------------------------------------------------------------
+
+
+def put_thing(value):
+    return lambda tx: tx.put(PROCESS_VALUES, (1, "thing", value))
+
+
+def get_thing(tx):
+    found = tx.get(PROCESS_VALUES, (1, "thing"))
+    return None if found is None else found[2]
+
+
+THING = ((PROCESS_VALUES, (1, "thing")),)
+
+
+def test_rows_that_units_want_are_fetched_in_one_statement(store):
+    keys = [(1, f"key {i}") for i in range(40)]
+    for key in keys[::2]:
+        store.submit(lambda tx, key=key: tx.put(PROCESS_VALUES, (*key, "v"))).result(10)
+
+    def reading(key):
+        return lambda tx: tx.get(PROCESS_VALUES, key)
+
+    with held(store):
+        futures = [store.submit(reading(key), wants=[(PROCESS_VALUES, key)]) for key in keys]
+        before = store.writer.connection.statements
+    found = [future.result(10) for future in futures]
+    assert found == [(*key, "v") if i % 2 == 0 else None for i, key in enumerate(keys)]
+    assert store.writer.connection.statements - before <= 6
+
+
+def test_what_was_fetched_is_not_believed_over_what_was_written_since(store):
+    assert store.submit(get_thing, wants=THING).result(10) is None
+    with held(store):
+        futures = [
+            store.submit(put_thing("a"), wants=THING),
+            store.submit(get_thing, wants=THING),
+            store.submit(lambda tx: tx.execute("UPDATE process_values SET value = 'b'"), wants=THING),
+            store.submit(get_thing, wants=THING),
+            store.submit(put_thing("c"), wants=THING),
+            store.submit(lambda tx: tx.select("SELECT value FROM process_values"), wants=THING),
+            store.submit(get_thing, wants=THING),
+        ]
+    assert [future.result(10) for future in futures][1::2] == ["a", "b", [("c",)]]
+    assert futures[-1].result(10) == "c"
+    assert store.submit(get_thing, wants=THING).result(10) == "c"
+
+
+def test_a_row_learned_from_a_select_is_not_asked_for_again(store):
+    store.submit(put_thing("a")).result(10)
+
+    def unit(tx):
+        [found] = tx.select("SELECT pid, key, value FROM process_values")
+        tx.learn(PROCESS_VALUES, found)
+        before = store.writer.connection.statements
+        first = get_thing(tx)
+        asked = store.writer.connection.statements - before
+        tx.put(PROCESS_VALUES, (1, "thing", "b"))
+        return asked, first, get_thing(tx)
+
+    assert store.submit(unit).result(10) == (0, "a", "b")
+
+
+def recalled(tx):
+    return tx.recalled("code", "x")
+
+
+def test_what_is_recalled_is_forgotten_when_somebody_reconfigures(store):
+    def keep(tx):
+        tx.recall_later("code", "x", 1)
+
+    store.submit(keep).result(10)
+    assert store.submit(recalled).result(10) == 1
+    with held(store):
+        futures = [
+            store.submit(lambda tx: tx.reconfigured()),
+            store.submit(recalled),
+            store.submit(keep),
+            store.submit(recalled),
+        ]
+    assert [future.result(10) for future in futures][1::2] == [None, 1]
+    assert store.submit(recalled).result(10) == 1
+
+    def fails(tx):
+        tx.reconfigured()
+        tx.recall_later("code", "x", 2)
+        raise errors.WrongState("no")
+
+    with pytest.raises(errors.WrongState):
+        store.submit(fails).result(10)
+    assert store.submit(recalled).result(10) in (None, 1)
+
+
+def test_what_one_node_recalls_another_reconfigures(dialect, url):
+    if dialect == "sqlite":
+        return  # one program alone
+    with Store.open(url, "a") as first, Store.open(url, "b") as second:
+        for store in (first, second):
+            store.submit(lambda tx: tx.recall_later("code", "x", 1)).result(10)
+        assert second.submit(recalled).result(10) == 1
+        first.submit(lambda tx: tx.reconfigured()).result(10)
+        assert (first.submit(recalled).result(10), second.submit(recalled).result(10)) == (None, None)
+
+
 # --- results -------------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import itertools
 import re
 import secrets
 import threading
+from base64 import urlsafe_b64encode
 from collections import Counter, OrderedDict
 from typing import Any
 
@@ -56,8 +57,9 @@ class Grant(msgspec.Struct, frozen=True):
 
 def new_grant(pid: int, n: int, until: int, worker: str) -> Grant:
     """A fresh lease for a job. The token tells where its job is; its secret part is 256 random bits."""
-    token = f"pj_{pid:x}.{n:x}.{secrets.token_urlsafe(32)}"
-    return Grant(Lease(secrets.token_hex(8), until, worker, hash_secret(token)), token)
+    drawn = secrets.token_bytes(40)  # at once: each draw lets go of the interpreter's lock
+    token = f"pj_{pid:x}.{n:x}.{urlsafe_b64encode(drawn[:32]).rstrip(b'=').decode()}"
+    return Grant(Lease(drawn[32:].hex(), until, worker, hash_secret(token)), token)
 
 
 def execution_id(visit: int, attempt: int) -> int:

@@ -21,7 +21,7 @@ from penstock.errors import Invalid, LeaseLost, NotFound, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
 from penstock.store.carrying import Effects
 from penstock.store.held import Held
-from penstock.store.rows import JOBS, VISITS, Tx
+from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
 
@@ -404,7 +404,7 @@ class EmbeddedEngine:
             found += [taken for row in rows if (taken := self._claim_row(tx, row, lease_ms, worker)) is not None]
         return found
 
-    def _ready(self, tx: Tx, queue: str, most: int) -> list[jobs.Row]:
+    def _ready(self, tx: Tx, queue: str, most: int) -> list[jobs.Ready]:
         """What lies ready; remembers whether there was more."""
         called = self.dispatcher.called(queue)
         rows = jobs.ready(tx, queue, most)
@@ -415,15 +415,15 @@ class EmbeddedEngine:
                 tx.after_commit(lambda: self.dispatcher.found_empty(queue, called))
         return rows
 
-    def _claim_row(self, tx: Tx, row: jobs.Row, lease_ms: int, worker: str) -> Taken | None:
+    def _claim_row(self, tx: Tx, ready: jobs.Ready, lease_ms: int, worker: str) -> Taken | None:
+        row, text = ready
         held = processes.load(tx, row.pid)
-        visit = tx.get(VISITS, (row.pid, row.n))
-        if held is None or visit is None:
-            tx.delete(JOBS, (row.pid, row.n))
+        if held is None:
+            jobs.close(tx, row.pid, row.n)
             return None
         grant = new_grant(row.pid, row.n, tx.now + lease_ms, worker)
         jobs.take(tx, row, grant.lease)
-        rendered: Any = None if visit[7] is None else codec.decode_json(visit[7])
+        rendered: Any = None if text is None else codec.decode_json(text)
         command = do.OpenJob(row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout)
         return self.taken(held, command, grant, row.available_at)
 

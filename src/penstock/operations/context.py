@@ -1,7 +1,7 @@
 """What every operation gets: the store, the engine, and what is remembered between calls.
 
 A process's public id never changes its number and a version never changes its content: both may be remembered for as long as
-there is room. Everything else is read.
+there is room. Which version is the latest is remembered too where a unit will look again (`Outdated`). Everything else is read.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
 from penstock.errors import Conflict, NotFound
 from penstock.identity.model import Actor
-from penstock.store import Store, idempotency, jobs, lookups
+from penstock.store import Store, Wants, idempotency, jobs, lookups
 from penstock.store.held import Held
 from penstock.store.rows import Tx
 
@@ -47,6 +47,10 @@ class Engine(Protocol):
     def place_of(self, token: str) -> tuple[int, int] | None: ...
     def reserve(self, queues: list[str], most: int, lease_ms: int, worker: str) -> Any: ...
     async def collect(self, store: Store, reserved: Any) -> list[Any]: ...
+
+
+class Outdated(Exception):
+    """What was remembered of a definition is not so any more: forget it, and begin again."""
 
 
 class Context:
@@ -84,18 +88,31 @@ class Context:
         """The process is gone."""
         self._pids.pop((tid, id.lower()), None)
 
-    async def version(self, tid: int, code: str, number: int | None) -> lookups.VersionRow | None:
-        """A version of a definition, the latest without a number. Remembered where this node alone deploys."""
-        known = self._versions.get((tid, code, number))
+    async def version(
+        self, tid: int, code: str, number: int | None, *, looked_at_again: bool = False
+    ) -> lookups.VersionRow | None:
+        """A version of a definition, the latest without a number.
+
+        `looked_at_again`: the caller's unit compares it with what the database says then, and raises `Outdated`; so it may
+        be one that is remembered, though another node has deployed since.
+        """
+        known = self._versions.get((tid, code, number)) if looked_at_again or self._sole_writer else None
         if known is not None:
             return known
         deployments = self._deployments
         found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
-        if found is not None and self._deployments == deployments and self._sole_writer:
+        if found is not None and self._deployments == deployments:
             self._versions[(tid, code, number)] = found
             if len(self._versions) > MOST_VERSIONS:
                 self._versions.popitem(last=False)
         return found
+
+    def doubt(self, tid: int, code: str) -> bool:
+        """Forget what is remembered of a definition if another node may have changed it; False where there is nothing."""
+        if self._sole_writer or not any(key[:2] == (tid, code) for key in self._versions):
+            return False
+        self.deployed(tid, code)
+        return True
 
     def deployed(self, tid: int, code: str) -> None:
         """A version was made or retired: what is remembered of the definition is not so any more."""
@@ -110,13 +127,14 @@ class Context:
         unit: Callable[[Tx], T],
         kind: type[T],
         pids: tuple[int, ...] = (),
+        wants: Wants = (),
     ) -> tuple[T, bool]:
         """Run a unit; under an idempotency key run it at most once and answer what it answered first.
 
         The flag tells whether it is such an earlier answer. Raises: Conflict when the key was used for another request.
         """
         if key is None:
-            return await self.store.submit_async(unit, pids), False
+            return await self.store.submit_async(unit, pids, wants), False
         kept = KeptAnswer(actor, key, request, kind)
 
         def keyed(tx: Tx) -> tuple[T, bool]:
@@ -127,7 +145,7 @@ class Context:
             kept.keep(tx, answer)
             return answer, False
 
-        return await self.store.submit_async(keyed, pids)
+        return await self.store.submit_async(keyed, pids, (*wants, kept.row))
 
 
 class KeptAnswer(Generic[T]):
@@ -137,6 +155,8 @@ class KeptAnswer(Generic[T]):
         self._tid = actor.tenant.tid
         self._name = f"{actor.principal}/{key}"
         self._digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        self.row = idempotency.row(self._tid, self._name)
+        """What `recall` reads."""
         self._key = key.partition(PART)[0]
         self._kind = kind
 

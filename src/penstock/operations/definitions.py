@@ -69,16 +69,18 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
     return Deployed(row.definition_id, code, row.number, row.id, row.created_at, list(problems), unchanged)
 
 
-async def _row(ctx: Context, tid: int, code: str, number: int | None) -> VersionRow:
-    row = await ctx.version(tid, code, number)
+async def _row(ctx: Context, tid: int, code: str, number: int | None, *, looked_at_again: bool = False) -> VersionRow:
+    row = await ctx.version(tid, code, number, looked_at_again=looked_at_again)
     if row is None:
         raise NotFound("definition", code if number is None else f"{code} version {number}")
     return row
 
 
-async def version_of(ctx: Context, tid: int, code: str, number: int | None = None) -> VersionRow:
-    """A version by code and number, the latest without. Raises: NotFound."""
-    return await _row(ctx, tid, code, number)
+async def version_of(
+    ctx: Context, tid: int, code: str, number: int | None = None, *, looked_at_again: bool = False
+) -> VersionRow:
+    """A version by code and number, the latest without; `looked_at_again` as in `Context.version`. Raises: NotFound."""
+    return await _row(ctx, tid, code, number, looked_at_again=looked_at_again)
 
 
 async def get(ctx: Context, actor: Actor, code: str) -> Definition:

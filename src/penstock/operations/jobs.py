@@ -23,7 +23,7 @@ from penstock.identity.tokens import hash_secret, same
 from penstock.operations.context import Context, part_of
 from penstock.operations.views import Extended, Result
 from penstock.store import jobs, processes, values
-from penstock.store.rows import Tx
+from penstock.store.rows import JOBS, Tx
 
 log = structlog.get_logger("penstock.jobs")
 
@@ -129,10 +129,12 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
     """
     pid, n = await _place(ctx, actor, entry)
     unit = _answering(ctx, actor, entry, pid, n)
+    wants = ((JOBS, (pid, n)),)
     if actor is None:
-        await ctx.store.submit_async(unit, (pid,))
+        await ctx.store.submit_async(unit, (pid,), wants)
         return
-    await ctx.once(actor, part_of(idempotency_key, entry.id), [type(entry).__name__, entry], unit, type(None), (pid,))
+    key = part_of(idempotency_key, entry.id)
+    await ctx.once(actor, key, [type(entry).__name__, entry], unit, type(None), (pid,), wants)
 
 
 async def answer_many(

@@ -16,11 +16,21 @@ from penstock.core.decider import LEGAL, Step
 from penstock.core.requests import Filter
 from penstock.core.schema import coerce
 from penstock.core.state import ROOT, Status
-from penstock.errors import AlreadyExists, Invalid, NotFound, PenstockError, Problem, TooLarge, WrongState
+from penstock.errors import (
+    AlreadyExists,
+    Forbidden,
+    Invalid,
+    NotFound,
+    PenstockError,
+    Problem,
+    TooLarge,
+    Unavailable,
+    WrongState,
+)
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
 from penstock.operations import views
-from penstock.operations.context import Context, new_uuid, own, part_of
+from penstock.operations.context import Context, Outdated, new_uuid, own, part_of
 from penstock.operations.definitions import checker, version_of
 from penstock.operations.jobs import check_size
 from penstock.store import cascade, definitions, lookups, messages, processes
@@ -32,6 +42,8 @@ LARGEST_DATA = 1024 * 1024
 """Bytes of JSON that a start may bring: input, metadata and entity together."""
 
 DATA = ("input", "metadata", "entity")
+START_TRIES = 5
+"""How often a start looks at its definition again because it was deployed in between."""
 
 
 class StartProcess(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,8 +74,23 @@ async def start(
 
     Raises: NotFound (definition), Forbidden, Invalid (data against its schemas), AlreadyExists (the id is another's).
     """
+    sure = False
+    for _ in range(START_TRIES):
+        try:
+            return await _start(ctx, actor, request, key)
+        except Outdated:
+            ctx.deployed(actor.tenant.tid, request.definition)
+        except (Forbidden, Invalid, WrongState):
+            if sure or not ctx.doubt(actor.tenant.tid, request.definition):
+                raise
+            sure = True
+    raise Unavailable(f"definition {request.definition!r} is being deployed again and again", retry_after=1)
+
+
+async def _start(ctx: Context, actor: Actor, request: StartProcess, key: str | None) -> tuple[views.Process, bool]:
+    """Raises: Outdated when the definition was deployed or retired since this node looked; and as `start`."""
     tid = actor.tenant.tid
-    row = await version_of(ctx, tid, request.definition, request.version)
+    row = await version_of(ctx, tid, request.definition, request.version, looked_at_again=True)
     require(actor, Action.PROCESS_START, _target(row.code, row, tid))
     if row.state != definitions.ACTIVE:
         raise WrongState(f"cannot start: definition {row.code!r} is retired")
@@ -72,6 +99,9 @@ async def start(
     chosen = request.id is not None
 
     def unit(tx: Tx) -> tuple[views.Process, bool, int]:
+        now = definitions.current(tx, tid, row.code, request.version)
+        if now is None or (now.vid, now.state) != (row.vid, row.state):
+            raise Outdated
         if chosen:
             known = processes.find(tx, tid, id)
             if known is not None:

@@ -37,14 +37,24 @@ STAMP = (
 _COMPILED_AT_MOST = 500
 
 
+Wanted = dict[Rows, list[Key]]
+"""Rows to be fetched when a group begins, no key twice."""
+Fetched = dict[Rows, dict[Key, Row | None]]
+"""Rows by key as the database has them; None for what is not there."""
+
+
 class Begun(NamedTuple):
     """What opening a group's transaction found."""
 
     now: int
+    generation: int
+    """Moves whenever any node changes what hardly ever changes (`Tx.reconfigured`)."""
     locked: dict[int, Row]
     """The processes rows the group holds, by pid."""
     held: frozenset[int]
     """Pids that another node holds."""
+    fetched: Fetched
+    """What the units said they would read."""
 
 
 class Connection(Protocol):
@@ -68,11 +78,15 @@ class Connection(Protocol):
         ...
 
     def open(self) -> None: ...
-    def begin(self, pids: list[int]) -> Begun: ...
+    def begin(self, pids: list[int], wanted: Wanted) -> Begun: ...
     def get(self, rows: Rows, key: Key) -> Row | None: ...
     def select(self, statement: Statement, params: Any) -> list[Row]: ...
     def execute(self, statement: Statement, params: Any) -> int: ...
     def id_block(self) -> int: ...
+    def reconfigured(self) -> int:
+        """Move the generation; answers the new one."""
+        ...
+
     def flush(self, writes: Writes) -> None: ...
     def commit(self, writes: Writes, notices: Sequence[str]) -> None: ...
     def rollback(self) -> None: ...

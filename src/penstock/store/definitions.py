@@ -30,6 +30,7 @@ class Latest(NamedTuple):
     vid: int
     number: int
     digest: str
+    state: str
 
 
 def compiled(digest: str, document: str) -> Version:
@@ -76,32 +77,45 @@ def unfit(version: Version, name: str, value: object) -> list[Problem]:
 
 _d, _v = tables.definitions.c, tables.versions.c
 _BY_CODE = select(_d.did, _d.id, _d.latest).where(_d.tid == bindparam("tid"), _d.code == bindparam("code"))
-_NUMBER = select(_v.vid, _v.number, _v.digest).where(_v.did == bindparam("did"), _v.number == bindparam("number"))
+_NUMBER = select(_v.vid, _v.number, _v.digest, _v.state).where(
+    _v.did == bindparam("did"), _v.number == bindparam("number")
+)
 
 
 def latest(tx: Tx, tid: int, code: str) -> Latest | None:
     """The newest version of a definition, by code."""
-    found = tx.cached("latest", (tid, code)) if tx.sole_writer else None
+    found = tx.recalled("latest", (tid, code))
     if isinstance(found, Latest):
         return found
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
     did, id, number = rows[0]
-    [(vid, number, digest)] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
-    answer = Latest(did, id, vid, number, digest)
-    if tx.sole_writer:
-        tx.cache("latest", (tid, code), answer)
+    [row] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
+    answer = Latest(did, id, *row)
+    tx.recall_later("latest", (tid, code), answer)
     return answer
 
 
 def numbered(tx: Tx, tid: int, code: str, number: int) -> Latest | None:
     """A named version of a definition."""
+    known = tx.recalled("numbered", (tid, code, number))
+    if isinstance(known, Latest):
+        return known
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
     found = tx.select(_NUMBER, {"did": rows[0][0], "number": number}, of=[VERSIONS])
-    return Latest(rows[0][0], rows[0][1], *found[0]) if found else None
+    if not found:
+        return None
+    answer = Latest(rows[0][0], rows[0][1], *found[0])
+    tx.recall_later("numbered", (tid, code, number), answer)
+    return answer
+
+
+def current(tx: Tx, tid: int, code: str, number: int | None) -> Latest | None:
+    """A version by number, the newest without."""
+    return latest(tx, tid, code) if number is None else numbered(tx, tid, code, number)
 
 
 def add(tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str, digest: str, by: str) -> Latest:
@@ -116,9 +130,8 @@ def add(tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str,
         tx.patch(DEFINITIONS, (did,), {"latest": number})
     semantics = compiled(digest, document).semantics
     tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, ACTIVE, tx.now, by))
-    tx.uncache("latest", (tid, code))
-    tx.uncache("starters", tid)
-    return Latest(did, id if before is None else before.id, vid, number, digest)
+    tx.reconfigured()
+    return Latest(did, id if before is None else before.id, vid, number, digest, ACTIVE)
 
 
 _STATE = select(_v.state).where(_v.vid == bindparam("vid"))
@@ -135,3 +148,4 @@ def retire(tx: Tx, did: int) -> None:
     """No version of a definition is active any more; one that is added later is."""
     for (vid,) in tx.select(_IN_STATE, {"did": did, "state": ACTIVE}, of=[VERSIONS]):
         tx.patch(VERSIONS, (vid,), {"state": RETIRED})
+    tx.reconfigured()

@@ -12,21 +12,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from penstock.errors import Defect, PenstockError
-from penstock.store.database import Connection
+from penstock.store.database import Begun, Connection, Fetched, Wanted
 from penstock.store.rows import MISSING, PROCESSES, Key, Op, Ops, Row, Rows, Statement, Tx, Writes, _Missing, merge
 from penstock.store.tables import ID_BLOCK
 
 Answer = tuple["Unit", Any, BaseException | None]
+Wants = Sequence[tuple[Rows, Key]]
+"""Rows a unit will read by key: those of a group are fetched at once when it begins."""
 
 
 class Unit:
     """A function that waits for its turn, and who waits for its result."""
 
-    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started")
+    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started", "wants")
 
-    def __init__(self, fn: Callable[[Tx], Any], keys: Sequence[int], future: Any, loop: Any, *, low: bool) -> None:
+    def __init__(
+        self, fn: Callable[[Tx], Any], keys: Sequence[int], future: Any, loop: Any, wants: Wants = (), *, low: bool
+    ) -> None:
         self.fn = fn
         self.keys = keys
+        self.wants = wants
         self.low = low
         self.future: Any = future
         self.loop: asyncio.AbstractEventLoop | None = loop
@@ -155,10 +160,12 @@ class Kept:
 class Group:
     """The units of one transaction, and what they have written and not yet flushed."""
 
-    def __init__(self, kept: Kept, now: int, locked: dict[int, Row]) -> None:
-        self.now = now
+    def __init__(self, kept: Kept, begun: Begun) -> None:
+        self.now = begun.now
         self.node = kept.node
-        self.locked = locked
+        self.locked = begun.locked
+        self.generation = begun.generation
+        self._fetched: Fetched = begun.fetched
         self.sole_writer = not kept.connection.shared
         self.writes: Writes = {}
         self.objects: dict[tuple[str, Any], object | None] = {}
@@ -219,6 +226,9 @@ class Group:
     def _base(self, rows: Rows, key: Key) -> Row | None:
         if rows is PROCESSES and key[0] in self.locked:
             return self.locked[key[0]]
+        fetched = self._fetched.get(rows)
+        if fetched is not None and key in fetched:
+            return fetched[key]
         try:
             return self._connection.get(rows, key)
         except Exception as exc:
@@ -233,6 +243,7 @@ class Group:
     def execute(self, statement: Statement, params: Any) -> int:
         self._written = True
         self.locked.clear()  # the rows may change behind it; the locks stay
+        self._fetched.clear()
         try:
             return self._connection.execute(statement, params)
         except Exception as exc:
@@ -255,6 +266,8 @@ class Group:
         if processes and self.locked:
             for key, op in processes.items():
                 self._relock(key, op)
+        for rows in writes:
+            self._fetched.pop(rows, None)
         self._count(writes)
         try:
             self._connection.flush(writes)
@@ -271,6 +284,16 @@ class Group:
 
     def _count(self, writes: Writes) -> None:
         self._kept.stats.rows += sum(map(len, writes.values()))
+
+    def learn(self, rows: Rows, row: Row) -> None:
+        self._fetched.setdefault(rows, {})[row[: rows.keyed]] = row
+
+    def reconfigured(self) -> None:
+        self._written = True
+        try:
+            self.generation = self._connection.reconfigured()
+        except Exception as exc:
+            raise self._fail(exc) from exc
 
     def next_id(self) -> int:
         try:
@@ -313,3 +336,12 @@ def _for_a_future(exc: BaseException) -> Exception:
     if isinstance(exc, Exception) and not isinstance(exc, StopIteration):
         return exc
     return Defect(f"a unit raised {exc!r}")
+
+
+def wanted(units: Sequence[Unit]) -> Wanted:
+    """What the units of a group will read, by table."""
+    found: dict[Rows, dict[Key, None]] = {}
+    for unit in units:
+        for rows, key in unit.wants:
+            found.setdefault(rows, {})[key] = None
+    return {rows: list(keys) for rows, keys in found.items()}

@@ -8,12 +8,17 @@ from sqlalchemy import bindparam, select
 
 from penstock.errors import Conflict
 from penstock.store import tables
-from penstock.store.rows import IDEMPOTENCY, Tx
+from penstock.store.rows import IDEMPOTENCY, Key, Rows, Tx
 
 
 class Kept(NamedTuple):
     status: int
     answer: str
+
+
+def row(tid: int, key: str) -> tuple[Rows, Key]:
+    """The row of an answer, for a unit's `wants`."""
+    return IDEMPOTENCY, (tid, key)
 
 
 def recall(tx: Tx, tid: int, key: str, digest: str) -> Kept | None:

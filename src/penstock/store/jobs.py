@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, literal_column, select
 from penstock.core import commands as do
 from penstock.core.run import HTTP_TOPIC
 from penstock.store import tables
-from penstock.store.rows import JOBS, PROCESSES, Tx
+from penstock.store.rows import JOBS, PROCESSES, VISITS, Tx
 
 MOST_DELIVERIES = 10
 """Leases of one attempt that may run out before it fails: a job that kills its workers must not do so for ever."""
@@ -48,6 +48,13 @@ class Row(NamedTuple):
     token_hash: str | None
     timeout: int | None
     told: int
+
+
+class Ready(NamedTuple):
+    """A job that nobody has, with its input as JSON."""
+
+    row: Row
+    input: str | None
 
 
 def queue_of(tid: int, topic: str) -> str:
@@ -120,17 +127,21 @@ _j = tables.jobs.c
 _COLUMNS = tuple(tables.jobs.columns)
 _IS_READY = _j.state == literal_column("'READY'")
 """Written out, or the partial index could not be used."""
+_v = tables.visits.c
+_INPUT = select(_v.input).where(_v.pid == _j.pid, _v.n == _j.n).scalar_subquery()
 _READY = (
-    select(*_COLUMNS)
+    select(*_COLUMNS, _INPUT)
     .where(_j.queue == bindparam("queue"), _IS_READY)
     .order_by(_j.available_at, _j.pid, _j.n)
     .limit(bindparam("most"))
 )
 # With its process's row, as every unit that changes a process has it: two nodes never wait for each other's jobs.
 # The process's row first: a job whose process is passed over must not stay locked.
-_READY_SHARED = _READY.select_from(
-    tables.processes.join(tables.jobs, tables.processes.c.pid == _j.pid)
-).with_for_update(key_share=True, skip_locked=True)
+_READY_SHARED = (
+    _READY.add_columns(*tables.processes.c)
+    .select_from(tables.processes.join(tables.jobs, tables.processes.c.pid == _j.pid))
+    .with_for_update(key_share=True, skip_locked=True)
+)
 _LEFT = select(_j.pid).where(_j.queue == bindparam("queue"), _IS_READY).limit(bindparam("most"))
 _EXPIRED = (
     select(_j.pid, _j.n)
@@ -140,11 +151,19 @@ _EXPIRED = (
 )
 
 
-def ready(tx: Tx, queue: str, most: int) -> list[Row]:
-    """READY jobs of a queue, oldest first. On PostgreSQL those of processes that another node holds are passed over."""
-    statement = _READY if tx.sole_writer else _READY_SHARED
-    of = [JOBS] if tx.sole_writer else [JOBS, PROCESSES]
-    return [Row(*row) for row in tx.select(statement, {"queue": queue, "most": most}, of=of)]
+def ready(tx: Tx, queue: str, most: int) -> list[Ready]:
+    """READY jobs of a queue, oldest first.
+
+    On PostgreSQL those of processes that another node holds are passed over.
+    """
+    params, width = {"queue": queue, "most": most}, JOBS.width
+    if tx.sole_writer:
+        found = tx.select(_READY, params, of=[JOBS, VISITS])
+    else:
+        found = tx.select(_READY_SHARED, params, of=[JOBS, VISITS, PROCESSES])
+        for row in found:
+            tx.learn(PROCESSES, row[width + 1 :])
+    return [Ready(Row(*row[:width]), row[width]) for row in found]
 
 
 def left(tx: Tx, queue: str, most: int) -> int:

@@ -47,18 +47,18 @@ _CLAIMABLE_SHARED = _CLAIMABLE.with_for_update(skip_locked=True, of=tables.outbo
 
 def receivers(tx: Tx, tid: int) -> tuple[int, ...]:
     """Who wants to hear of a tenant's processes."""
-    known = tx.cached("receivers", tid) if tx.sole_writer else None
+    known = tx.recalled("receivers", tid)
     if isinstance(known, tuple):
         return known
     found = tuple(rid for (rid,) in tx.select(_RECEIVERS, {"tid": tid}, of=[RECEIVERS]))
-    tx.cache("receivers", tid, found)
+    tx.recall_later("receivers", tid, found)
     return found
 
 
 def add_receiver(tx: Tx, tid: int, id: str) -> int:
     rid = tx.next_id(RECEIVERS)
     tx.put(RECEIVERS, (rid, tid, id))
-    tx.uncache("receivers", tid)
+    tx.reconfigured()
     return rid
 
 

@@ -19,7 +19,7 @@ from psycopg.types.numeric import Int8Dumper
 from sqlalchemy.dialects.postgresql import psycopg as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
-from penstock.store.database import Address, Begun, Compiler, needs_schema, schema
+from penstock.store.database import Address, Begun, Compiler, Fetched, Wanted, needs_schema, schema
 from penstock.store.rows import PROCESSES, Key, Row, Rows, Statement, Writes
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,15 @@ _compile = Compiler(_dialect, "%s")
 _encode = msgspec.json.Encoder().encode
 
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-_BEGIN_NODE = f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s RETURNING seen_at"
+_GENERATION = "(SELECT value::bigint FROM meta WHERE key = 'generation')"
+_BEGIN_NODE = (
+    f"UPDATE nodes SET group_no = %s, seen_at = {_CLOCK} WHERE node = %s AND group_no = %s "
+    f"RETURNING seen_at, coalesce({_GENERATION}, 0)"
+)
+_RECONFIGURED = (
+    "INSERT INTO meta (key, value) VALUES ('generation', '1') ON CONFLICT (key) "
+    "DO UPDATE SET value = (meta.value::bigint + 1)::text RETURNING value::bigint"
+)
 _INSERT_NODE = (
     f"INSERT INTO nodes (node, group_no, started_at, seen_at) SELECT %s, c * 1000, c, c FROM (SELECT {_CLOCK}) AS t(c)"
 )
@@ -113,6 +121,10 @@ class _Texts:
         if rows.serial:
             values[0] = f"coalesce({values[0]}, nextval(pg_get_serial_sequence('{rows.name}', '{rows.key[0]}')))"
         rest = ",".join(f"{_quoted(c)}=excluded.{_quoted(c)}" for c in rows.columns[rows.keyed :])
+        self.fetch = (
+            f"SELECT {','.join(f't.{_quoted(column)}' for column in rows.columns)} FROM {_quoted(rows.name)} AS t "
+            f"JOIN jsonb_array_elements(%s::jsonb) AS j(a) ON {self._same(0)}"
+        )
         self.put = (
             f"INSERT INTO {_quoted(rows.name)} ({columns}) SELECT {','.join(values)} "
             "FROM jsonb_array_elements(%s::jsonb) AS j(a)"
@@ -283,36 +295,46 @@ class PostgresWriter:
 
     # --- a group ---
 
-    def begin(self, pids: list[int]) -> Begun:
+    def begin(self, pids: list[int], wanted: Wanted) -> Begun:
         self.dirty = False
         try:
-            self._begin(pids)
+            cursors = self._begin(pids, wanted)
         except psycopg.errors.ReadOnlySqlTransaction:
             self._db.close()  # the roles of the servers have changed: connect again, by the address
             raise
-        self.statements += 3 if pids else 2
-        clock = self._node_cursor.fetchone()
-        if clock is None:
+        self.statements += 2 + bool(pids) + len(wanted)
+        noted = self._node_cursor.fetchone()
+        if noted is None:
             self.rollback()
             self._remember()
-            return self.begin(pids)
-        if not pids:
-            return Begun(clock[0], {}, frozenset())
-        locked = {row[0]: row for row in self._lock_cursor.fetchall()}
+            return self.begin(pids, wanted)
+        locked = {row[0]: row for row in self._lock_cursor.fetchall()} if pids else {}
+        fetched: Fetched = {rows: dict.fromkeys(keys) for rows, keys in wanted.items()}
+        for rows, cursor in cursors:
+            fetched[rows].update((row[: rows.keyed], row) for row in cursor.fetchall())
+        held: frozenset[int] = frozenset()
         absent = [pid for pid in pids if pid not in locked]
-        if not absent:
-            return Begun(clock[0], locked, frozenset())
-        # not there at all (a start), or there and held by another node
-        there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
-        self.statements += 1
-        return Begun(clock[0], locked, frozenset(row[0] for row in there))
+        if absent:
+            # not there at all (a start), or there and held by another node
+            there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
+            self.statements += 1
+            held = frozenset(row[0] for row in there)
+        now, generation = noted
+        return Begun(now, generation, locked, held, fetched)
 
-    def _begin(self, pids: list[int]) -> None:
+    def _begin(self, pids: list[int], wanted: Wanted) -> list[tuple[Rows, psycopg.Cursor[Row]]]:
+        cursors: list[tuple[Rows, psycopg.Cursor[Row]]] = []
         with self._pipeline():
             self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
             self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
             if pids:
                 self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
+            for rows, keys in wanted.items():
+                # after the locks: what it reads is as the last who held them left it
+                cursor = self._db.cursor()
+                cursor.execute(_text(rows).fetch.encode(), (_encode(keys).decode(),), prepare=True)
+                cursors.append((rows, cursor))
+        return cursors
 
     def get(self, rows: Rows, key: Key) -> Row | None:
         self.statements += 1
@@ -332,6 +354,11 @@ class PostgresWriter:
     def id_block(self) -> int:
         self.statements += 1
         return _first(self._cursor.execute("SELECT nextval('id_blocks')", prepare=True))
+
+    def reconfigured(self) -> int:
+        self.statements += 1
+        self.dirty = True
+        return _first(self._cursor.execute(_RECONFIGURED, prepare=True))
 
     def flush(self, writes: Writes) -> None:
         with self._pipeline():

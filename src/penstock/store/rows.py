@@ -129,6 +129,7 @@ class Shared(Protocol):
     node: str
     sole_writer: bool
     locked: dict[int, Row]
+    generation: int
 
     def get(self, rows: Rows, key: Key) -> Row | None: ...
     def select(self, statement: Statement, params: Any) -> list[Row]: ...
@@ -137,6 +138,8 @@ class Shared(Protocol):
         """Write out what the group and the unit have buffered, all or of the tables named."""
         ...
 
+    def learn(self, rows: Rows, row: Row) -> None: ...
+    def reconfigured(self) -> None: ...
     def next_id(self) -> int: ...
     def cached(self, name: tuple[str, Any]) -> object | None: ...
 
@@ -205,6 +208,13 @@ class Tx:
             return None if row is None else rows.patched(row, op)
         return op  # type: ignore[return-value]  # a tuple or None is left
 
+    def learn(self, rows: Rows, row: Row) -> None:
+        """A row that a `select` brought along, whole: `get` need not ask for it again.
+
+        On PostgreSQL the statement must have locked it, or its process.
+        """
+        self._group.learn(rows, row)
+
     # --- anything else ---
 
     def select(self, statement: Statement, params: Any = (), *, of: Sequence[Rows] | None = None) -> list[Row]:
@@ -257,6 +267,20 @@ class Tx:
 
     def uncache(self, kind: str, key: Any) -> None:
         self._objects[(kind, key)] = None
+
+    # --- what hardly ever changes ---
+
+    def recalled(self, kind: str, key: Any) -> Any:
+        """What `recall_later` has kept, on this node, since any node last said `reconfigured`; None when nothing."""
+        return self.cached(kind, (self._group.generation, key))
+
+    def recall_later(self, kind: str, key: Any, value: object) -> None:
+        """Keep what was read of definitions, receivers and the like. None is not kept."""
+        self.cache(kind, (self._group.generation, key), value)
+
+    def reconfigured(self) -> None:
+        """To be said by whoever changes what others recall: from here on nobody does, on no node."""
+        self._group.reconfigured()
 
     # --- after the commit ---
 

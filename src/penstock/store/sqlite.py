@@ -17,7 +17,7 @@ from sqlalchemy.dialects import sqlite as dialect
 
 from penstock.errors import AlreadyExists, Conflict, Defect, Invalid, PenstockError, TooLarge, Unavailable
 from penstock.store.checkpointer import Checkpointer
-from penstock.store.database import Address, Begun, Compiler, needs_schema, schema, unavailable
+from penstock.store.database import Address, Begun, Compiler, Wanted, needs_schema, schema, unavailable
 from penstock.store.rows import Key, Row, Rows, Statement, Writes
 from penstock.store.tables import ID_BLOCK
 
@@ -91,9 +91,26 @@ class _Texts:
         self.tail = f" ON CONFLICT ({key}) DO UPDATE SET {rest}" if rest else f" ON CONFLICT ({key}) DO NOTHING"
         if rows.append:
             self.tail = ""
+        self._fetches: dict[int, str] = {}
         self._puts: dict[int, str] = {}
         self._deletes: dict[int, str] = {}
         self._patches: dict[tuple[tuple[str, ...], int], str] = {}
+
+    def fetch(self, count: int) -> str:
+        text = self._fetches.get(count)
+        if text is None:
+            rows = self.rows
+            columns = ",".join(f'"{column}"' for column in rows.columns)
+            text = self._fetches[count] = f'SELECT {columns} FROM "{rows.name}" WHERE {self._among(count)}'
+        return text
+
+    def _among(self, count: int) -> str:
+        """A condition: the key is one of so many."""
+        if count == 1:
+            return self.where
+        key = ",".join(f'"{column}"' for column in self.rows.key)
+        one = "(" + ",".join("?" * self.rows.keyed) + ")"
+        return f"({key}) IN (VALUES {','.join([one] * count)})"
 
     def put(self, count: int) -> str:
         text = self._puts.get(count)
@@ -104,14 +121,7 @@ class _Texts:
     def delete(self, count: int) -> str:
         text = self._deletes.get(count)
         if text is None:
-            rows = self.rows
-            if count == 1:
-                text = f'DELETE FROM "{rows.name}" WHERE {self.where}'
-            else:
-                key = ",".join(f'"{column}"' for column in rows.key)
-                one = "(" + ",".join("?" * rows.keyed) + ")"
-                text = f'DELETE FROM "{rows.name}" WHERE ({key}) IN (VALUES {",".join([one] * count)})'
-            self._deletes[count] = text
+            text = self._deletes[count] = f'DELETE FROM "{self.rows.name}" WHERE {self._among(count)}'
         return text
 
     def patch(self, columns: tuple[str, ...], count: int) -> str:
@@ -167,6 +177,7 @@ class SQLiteWriter:
         self._path = address.path
         self._checkpointer: Checkpointer | None = None
         self._inside = False
+        self._generation = 0
         self.dirty = False
         self.statements = 0
 
@@ -205,7 +216,7 @@ class SQLiteWriter:
             raise
         run("COMMIT")
 
-    def begin(self, pids: list[int]) -> Begun:  # noqa: ARG002 - one writer holds everything
+    def begin(self, pids: list[int], wanted: Wanted) -> Begun:  # noqa: ARG002 - one writer holds everything
         if self._checkpointer is not None:
             self._checkpointer.enter()
             self._inside = True
@@ -213,10 +224,21 @@ class SQLiteWriter:
         self.statements += 1
         try:
             self._cursor.execute("BEGIN IMMEDIATE")
+            fetched = {rows: self._fetch(rows, keys) for rows, keys in wanted.items()}
         except BaseException:
-            self._leave()
+            if not self._db.in_transaction:
+                self._leave()
             raise
-        return Begun(time.time_ns() // 1_000_000, {}, frozenset())
+        return Begun(time.time_ns() // 1_000_000, self._generation, {}, frozenset(), fetched)
+
+    def _fetch(self, rows: Rows, keys: list[Key]) -> dict[Key, Row | None]:
+        found: dict[Key, Row | None] = dict.fromkeys(keys)
+        text, keyed = _text(rows), rows.keyed
+        for portion in _portions(keys):
+            self.statements += 1
+            for row in self._cursor.execute(text.fetch(len(portion)), tuple(chain.from_iterable(portion))).fetchall():
+                found[row[:keyed]] = row
+        return found
 
     def get(self, rows: Rows, key: Key) -> Row | None:
         self.statements += 1
@@ -243,6 +265,10 @@ class SQLiteWriter:
             (str(ID_BLOCK),),
         ).get
         return int(end) - ID_BLOCK + 1
+
+    def reconfigured(self) -> int:
+        self._generation += 1  # nobody else has the database: a number in memory will do
+        return self._generation
 
     def flush(self, writes: Writes) -> None:
         self.dirty = True

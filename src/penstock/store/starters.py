@@ -22,11 +22,10 @@ _LATEST = (
 
 def of_message(tx: Tx, tid: int, name: str) -> Starter | None:
     """What a message's name starts; the oldest definition's where several have it."""
-    known = tx.cached("starters", tid) if tx.sole_writer else None
+    known = tx.recalled("starters", tid)
     if not isinstance(known, dict):
         known = _all(tx, tid)
-        if tx.sole_writer:
-            tx.cache("starters", tid, known)
+        tx.recall_later("starters", tid, known)
     found: Starter | None = known.get(name)
     return found
 

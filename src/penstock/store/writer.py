@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from penstock.errors import Defect, PenstockError, Unavailable
 from penstock.store.database import Connection
-from penstock.store.group import Answer, Failed, Group, Kept, Unit, ours
+from penstock.store.group import Answer, Failed, Group, Kept, Unit, Wants, ours, wanted
 from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
@@ -96,22 +96,24 @@ class Writer:
 
     # --- from any thread ---
 
-    def submit(self, unit: Callable[[Tx], T], keys: Iterable[int] = (), *, low: bool = False) -> Future[T]:
-        """Have the unit run in its turn. `keys`: pids of the processes it touches.
+    def submit(
+        self, unit: Callable[[Tx], T], keys: Iterable[int] = (), wants: Wants = (), *, low: bool = False
+    ) -> Future[T]:
+        """Have the unit run in its turn. `keys`: pids of the processes it touches; `wants`: rows it will get.
 
         Raises: Unavailable when closed or when too many wait.
         """
         future: Future[T] = Future()
-        self._put(Unit(unit, tuple(keys), future, None, low=low))
+        self._put(Unit(unit, tuple(keys), future, None, wants, low=low))
         return future
 
     def submit_async(
-        self, unit: Callable[[Tx], T], keys: Iterable[int] = (), *, low: bool = False
+        self, unit: Callable[[Tx], T], keys: Iterable[int] = (), wants: Wants = (), *, low: bool = False
     ) -> asyncio.Future[T]:
         """The same from a coroutine."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._put(Unit(unit, tuple(keys), future, loop, low=low))
+        self._put(Unit(unit, tuple(keys), future, loop, wants, low=low))
         return future
 
     @property
@@ -238,8 +240,9 @@ class Writer:
         group: Group | None = None
         ran: list[Unit] = []
         try:
-            begun = connection.begin(sorted({key for unit in units for key in unit.keys}) if connection.shared else [])
-            group = Group(self._kept, begun.now, begun.locked)
+            pids = sorted({key for unit in units for key in unit.keys}) if connection.shared else []
+            begun = connection.begin(pids, wanted(units))
+            group = Group(self._kept, begun)
             self._run_units(group, self._ready(units, begun.held), ran)
             group.commit()
         except Exception as exc:  # noqa: BLE001 - the driver's, ours and a unit's alike
