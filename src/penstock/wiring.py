@@ -250,6 +250,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here believes what a caller says of his address
         date_header=False,
         timeout_graceful_shutdown=5,
         backlog=4096,

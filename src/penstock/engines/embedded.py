@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -17,7 +20,7 @@ from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import ENDED, Status
 from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, execution_id, new_grant, place_of
-from penstock.errors import Invalid, LeaseLost, NotFound, WrongState
+from penstock.errors import Invalid, LeaseLost, NotFound, PenstockError, Unavailable, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
 from penstock.store.carrying import Effects
 from penstock.store.held import Held
@@ -27,6 +30,9 @@ log = logging.getLogger(__name__)
 
 MOST_DEEP = 50
 """Calls within calls: a definition that calls itself without end stops here, with an incident."""
+
+MOST_CLAIMED = 500
+"""Jobs that polls may ask for together in one unit; one poll may ask for as many alone."""
 
 MOST_SERVED = 64
 """Jobs handed out in one unit to polls that wait."""
@@ -47,12 +53,46 @@ def _unheard(*_: object) -> None:
     """Nobody runs the loops."""
 
 
+class Claims:
+    """Polls that look for jobs in one unit. Made and joined on their loop; closed on the writer's thread."""
+
+    def __init__(self, waiter: Waiter, *, register: bool) -> None:
+        self.done: asyncio.Future[None]
+        self._polls = [(waiter, register)]
+        self._room = waiter.room
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def alone(self) -> bool:
+        return len(self._polls) == 1
+
+    def join(self, waiter: Waiter, *, register: bool) -> bool:
+        """False when the unit has begun, or is full, or is another loop's."""
+        with self._lock:
+            first = self._polls[0][0]
+            if self._closed or first.loop is not waiter.loop or self._room + waiter.room > MOST_CLAIMED:
+                return False
+            self._polls.append((waiter, register))
+            self._room += waiter.room
+            return True
+
+    def unit(self, engine: EmbeddedEngine) -> Callable[[Tx], None]:
+        def unit(tx: Tx) -> None:
+            with self._lock:
+                self._closed = True
+            engine.claim(tx, self._polls)
+
+        return unit
+
+
 class EmbeddedEngine:
     """Implements the engine port of `operations.context`."""
 
     def __init__(self) -> None:
         self.dispatcher = Dispatcher()
         self.signals = Signals()
+        self._claims: Claims | None = None
 
     # -- the port ----------------------------------------------------------------------------------------------
 
@@ -346,17 +386,22 @@ class EmbeddedEngine:
             self._give_back(waiter)
 
     async def _take(self, store: Store, waiter: Waiter, *, register: bool) -> None:
-        """Have what lies ready delivered; where nothing does, register the poll in the same unit."""
+        """Have what lies ready delivered; where nothing does, register the poll in the same unit.
 
-        def unit(tx: Tx) -> None:
-            self.dispatcher.unregister(waiter)  # the unit may run again
-            found = self.claim(tx, waiter.queues, waiter.room, waiter.lease_ms, waiter.worker)
-            for taken in found:
-                self._deliver_later(tx, waiter, taken, reserved=False)
-            if register and not found:
-                self.dispatcher.register(waiter)
-
-        await store.submit_async(unit)
+        Polls that come while a unit waits for its turn look together in that one: a look into a queue writes out what the
+        group has buffered, and costs a statement or two, however many jobs it finds.
+        """
+        claims = self._claims
+        if claims is None or not claims.join(waiter, register=register):
+            claims = self._claims = Claims(waiter, register=register)
+            claims.done = store.submit_async(claims.unit(self))
+        try:
+            await asyncio.shield(claims.done)
+        except PenstockError as error:
+            if isinstance(error, Unavailable) or claims.alone:
+                raise
+            # a job that cannot be handed out must not harm the polls of other queues
+            await store.submit_async(Claims(waiter, register=register).unit(self))
 
     async def _settled(self, store: Store, waiter: Waiter) -> list[Taken]:
         """Close a poll once what is reserved for it has been committed, or has come to nothing."""
@@ -391,18 +436,37 @@ class EmbeddedEngine:
         finally:
             self._give_back(reserved)
 
-    def claim(self, tx: Tx, queues: list[str], most: int, lease_ms: int, worker: str) -> list[Taken]:
-        """Lease what lies ready in these queues, oldest first within each."""
-        found: list[Taken] = []
-        for queue in queues:
-            room = most - len(found)
-            if room <= 0:
-                break
-            if not self.dispatcher.maybe_ready(queue):
+    def claim(self, tx: Tx, polls: list[tuple[Waiter, bool]]) -> None:
+        """Lease what lies ready to these polls, oldest first within each queue; register those that get nothing and wait."""
+        wanted: Counter[str] = Counter()
+        for waiter, _ in polls:
+            self.dispatcher.unregister(waiter)  # the unit may run again
+            wanted.update(dict.fromkeys(waiter.queues, waiter.room))
+        found: dict[str, deque[jobs.Ready]] = {}
+        for waiter, register in polls:
+            if waiter.closed:
                 continue
-            rows = self._ready(tx, queue, room)
-            found += [taken for row in rows if (taken := self._claim_row(tx, row, lease_ms, worker)) is not None]
-        return found
+            got = 0
+            for queue in waiter.queues:
+                if queue not in found:
+                    known = self.dispatcher.maybe_ready(queue)
+                    found[queue] = deque(self._ready(tx, queue, wanted[queue]) if known else ())
+                got += self._hand_out(tx, waiter, found[queue], waiter.room - got)
+            if register and not got:
+                self.dispatcher.register(waiter)
+        for queue, rest in found.items():
+            if rest:
+                tx.after_commit(partial(self.dispatcher.mark_ready, queue))
+
+    def _hand_out(self, tx: Tx, waiter: Waiter, found: deque[jobs.Ready], most: int) -> int:
+        """Lease so many of the jobs found to a poll; answers how many."""
+        got = 0
+        while found and got < most:
+            taken = self._claim_row(tx, found.popleft(), waiter.lease_ms, waiter.worker)
+            if taken is not None:
+                self._deliver_later(tx, waiter, taken, reserved=False)
+                got += 1
+        return got
 
     def _ready(self, tx: Tx, queue: str, most: int) -> list[jobs.Ready]:
         """What lies ready; remembers whether there was more."""
