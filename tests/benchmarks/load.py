@@ -20,6 +20,8 @@ class Measured(msgspec.Struct):
     rate: float
     p50: float
     p99: float
+    writer: dict[str, int] | None = None
+    """The writer's counters, warm-up and end included."""
 
 
 def percentile(sorted_values: list[float], part: float) -> float:

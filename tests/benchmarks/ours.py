@@ -95,6 +95,7 @@ async def in_process(url: str, steps: int, clients: int, seconds: float) -> Meas
         for task in workers:
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+    measured.writer = platform.store.stats.as_dict()
     platform.close()
     return measured
 

@@ -33,21 +33,23 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support import postgres  # noqa: E402 - the path comes first
+from tests.benchmarks import profiling  # noqa: E402 - the path comes first
+from tests.support import postgres  # noqa: E402
 
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 PEER = ROOT / "var" / "bench" / "peer"
-PEER_PACKAGES = ("dbos==3.4.0", "msgspec", "psycopg[binary]")
+PEER_PACKAGES = ("dbos==3.4.0", "msgspec", "psycopg[binary]", "py-spy==0.4.1")
 CLIENTS = (1, 50, 500)
 
 
 def peer_python() -> Path:
-    """The peer lives in an environment of its own, so that its versions are not ours."""
-    python = PEER / "bin" / "python"
-    if not python.exists():
+    """The peer lives in an environment of its own, so that its versions are not ours; the sampler lives there too."""
+    python, made = PEER / "bin" / "python", PEER / "packages"
+    if not made.exists() or made.read_text() != str(PEER_PACKAGES):
         subprocess.run([sys.executable, "-m", "venv", PEER], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PEER_PACKAGES], check=True)
+        made.write_text(str(PEER_PACKAGES))
     return python
 
 
@@ -84,6 +86,17 @@ class Databases:
         if kind == "sqlite":
             return f"sqlite:///{self._folder}/bench{self._count}.db"
         return self._server.database()
+
+
+def profiles(databases: Databases, seconds: float, kinds: tuple[str, ...]) -> str:
+    """Three steps in process, sampled; the figures of the tables come from runs that were not."""
+    sampler, told = peer_python().with_name("py-spy"), []
+    for kind in kinds:
+        for clients in (50, 500):
+            call = [sys.executable, "ours.py", "inprocess", databases.fresh(kind), 3, clients, seconds]
+            found = profiling.profile(sampler, call, seconds + 1)
+            told.append(profiling.told(f"{kind}, 3 steps in process, {clients} at once", found))
+    return "\n\n".join(told)
 
 
 @contextmanager
@@ -249,7 +262,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--quick", action="store_true", help="one short round, nothing written")
     options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=5.0)
+    options.add_argument("--seconds", type=float, default=3.0)
     given = options.parse_args()
     rounds, seconds = (1, 2.0) if given.quick else (given.rounds, given.seconds)
     (ROOT / "var" / "bench").mkdir(parents=True, exist_ok=True)
@@ -260,6 +273,7 @@ def main() -> None:
             figures = compare(databases, rounds, seconds, ("sqlite", "postgresql"))
             figures |= over_http(databases, rounds, seconds, ("sqlite", "postgresql"))
             first = starts(databases, rounds, seconds)
+            sampled = profiles(databases, seconds, ("sqlite", "postgresql"))
             server_version = running.psql("postgres", "SHOW server_version").split()[0]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -267,7 +281,16 @@ def main() -> None:
         f"Acknowledged starts over HTTP at 200 a second: p50 {first['p50']:.1f} ms, p99 {first['p99']:.1f} ms. "
         f"Idle memory {first['memory']:.0f} MiB. `penstock dev` ready in {first['ready']:.2f} s on an empty directory."
     )
-    text = f"{machine(server_version)}\n\nMedians of {rounds} runs of {seconds:g} s.\n\n{table(figures)}\n\n{summary}"
+    text = "\n\n".join(
+        (
+            machine(server_version),
+            f"Medians of {rounds} runs of {seconds:g} s.",
+            table(figures),
+            summary,
+            "Sampling profiles of runs of their own, shares of the samples that hold the interpreter's lock:",
+            sampled,
+        )
+    )
     print(text)
     if not given.quick:
         write(text)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import Dialect
 from sqlalchemy.schema import CreateIndex, CreateSequence, CreateTable
@@ -179,6 +180,9 @@ class FileLock:
         os.close(self._fd)
 
 
+_Known = tuple[str, list[tuple[str, Any]], frozenset[str]]
+
+
 class Compiler:
     """Statements for one dialect: Core compiled once for each shape, text with the driver's own marks."""
 
@@ -186,6 +190,9 @@ class Compiler:
         self.dialect = dialect
         self._mark = mark
         self._compiled: dict[Any, Any] = {}
+        self._known: WeakKeyDictionary[ClauseElement, _Known] = WeakKeyDictionary()
+        """Of statements that are kept, those of modules: text, parameters with the values the statement itself has, and
+        the names of those given."""
         self._texts: dict[str, str] = {}
 
     def __call__(self, statement: Statement, params: Any) -> tuple[str, tuple[Any, ...]]:
@@ -193,7 +200,10 @@ class Compiler:
             return self._text(statement), tuple(params)
         if not isinstance(statement, ClauseElement):
             raise Defect("a statement is SQL text or SQLAlchemy Core")
+        known = self._known.get(statement)
         named = dict(params or {})
+        if known is not None and known[2] == named.keys():
+            return known[0], tuple([named.get(name, own) for name, own in known[1]])
         if len(self._compiled) >= _COMPILED_AT_MOST:
             self._compiled.clear()
         # what SQLAlchemy's own engine does; its drivers for SQLite are none of apsw
@@ -207,6 +217,9 @@ class Compiler:
         if compiled.post_compile_params:  # a list of unknown length (IN)
             state = compiled._process_parameters_for_postcompile(bound)  # noqa: SLF001
             return state.statement, tuple(state.positional_parameters)
+        if named.keys() <= bound.keys():
+            of = [(name, bound[name]) for name in compiled.positiontup or ()]
+            self._known[statement] = compiled.string, of, frozenset(named)
         return compiled.string, tuple([bound[name] for name in compiled.positiontup or ()])
 
     def _text(self, statement: str) -> str:
