@@ -13,10 +13,26 @@ from typing import Any
 
 from penstock.errors import Defect, PenstockError
 from penstock.store.database import Connection
-from penstock.store.rows import MISSING, PROCESSES, Key, Op, Ops, Row, Rows, Statement, Tx, Writes, _Missing, merge
+from penstock.store.rows import (
+    DEFINITION_VALUES,
+    MISSING,
+    PROCESSES,
+    Key,
+    Op,
+    Ops,
+    Row,
+    Rows,
+    Statement,
+    Tx,
+    Writes,
+    _Missing,
+    definition_key,
+    merge,
+)
 from penstock.store.tables import ID_BLOCK
 
 Answer = tuple["Unit", Any, BaseException | None]
+_NONE: Ops = {}
 
 
 class Unit:
@@ -46,9 +62,16 @@ class Unit:
                 self.answered = True
         return self.started
 
-    def names(self, processes: Ops) -> bool:
-        """Has it named the processes it changes? Those it makes nobody else knows yet."""
-        return all(type(op) is not dict or key[0] in self.keys for key, op in processes.items())
+    def unnamed(self, writes: Writes) -> str:
+        """What it changes and has not named: nothing would hold it on PostgreSQL. "" when all is named."""
+        # those it makes nobody else knows yet
+        for key, op in writes.get(PROCESSES, _NONE).items():
+            if type(op) is dict and key[0] not in self.keys:
+                return "a process"
+        for key in writes.get(DEFINITION_VALUES, _NONE):
+            if definition_key(key[0]) not in self.keys:
+                return "the values of a definition"
+        return ""
 
 
 class Failed(Exception):
@@ -168,6 +191,8 @@ class Group:
         self.failure: PenstockError | None = None
         self._written = False
         """The unit that runs now has written past its buffer."""
+        self._read: dict[tuple[Rows, Key], Row | None] = {}
+        """What was read of rows that nobody else can change before the commit."""
         self._kept = kept
         self._connection = kept.connection
 
@@ -190,9 +215,8 @@ class Group:
             raise Failed(self.failure)
         writes, objects = tx.take()
         if writes:
-            changed = writes.get(PROCESSES)
-            if changed and not unit.names(changed):
-                error = Defect("a unit changes a process that is not among its keys: nothing holds it on PostgreSQL")
+            if unnamed := unit.unnamed(writes):
+                error = Defect(f"a unit changes {unnamed} not among its keys: nothing holds it on PostgreSQL")
                 self.answers.append((unit, None, error))
                 return
             merge(self.writes, writes)
@@ -219,10 +243,25 @@ class Group:
     def _base(self, rows: Rows, key: Key) -> Row | None:
         if rows is PROCESSES and key[0] in self.locked:
             return self.locked[key[0]]
+        found = self._read.get((rows, key), MISSING)
+        if not isinstance(found, _Missing):
+            return found
         try:
-            return self._connection.get(rows, key)
+            row = self._connection.get(rows, key)
         except Exception as exc:
             raise self._fail(exc) from exc
+        if self._holds(rows, key):
+            self._read[rows, key] = row
+        return row
+
+    def _holds(self, rows: Rows, key: Key) -> bool:
+        """Whether a row is as it is until the commit, but for what this group does: its process or definition is held."""
+        if self.sole_writer:
+            return True
+        column = rows.key[0]
+        return (column == "pid" and key[0] in self.locked) or (
+            column == "did" and definition_key(key[0]) in self.locked
+        )
 
     def select(self, statement: Statement, params: Any) -> list[Row]:
         try:
@@ -233,6 +272,7 @@ class Group:
     def execute(self, statement: Statement, params: Any) -> int:
         self._written = True
         self.locked.clear()  # the rows may change behind it; the locks stay
+        self._read.clear()
         try:
             return self._connection.execute(statement, params)
         except Exception as exc:
@@ -256,6 +296,7 @@ class Group:
             for key, op in processes.items():
                 self._relock(key, op)
         self._count(writes)
+        self._read.clear()
         try:
             self._connection.flush(writes)
         except Exception as exc:

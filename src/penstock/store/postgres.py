@@ -48,6 +48,8 @@ _LOCK = (
     "ORDER BY pid FOR NO KEY UPDATE SKIP LOCKED"
 )
 _THERE = "SELECT pid FROM processes WHERE pid = ANY(%s)"
+_LOCK_DEFINITIONS = "SELECT -did FROM definitions WHERE did = ANY(%s) ORDER BY did FOR NO KEY UPDATE SKIP LOCKED"
+_THERE_DEFINITIONS = "SELECT -did FROM definitions WHERE did = ANY(%s)"
 
 
 def attach(address: Address, purpose: str) -> psycopg.Connection[Row]:
@@ -235,6 +237,7 @@ class PostgresWriter:
         self._cursor = db.cursor()
         self._node_cursor = db.cursor()
         self._lock_cursor = db.cursor()
+        self._definition_cursor = db.cursor()
 
     def _create(self) -> None:
         run = self._db.execute
@@ -283,36 +286,46 @@ class PostgresWriter:
 
     # --- a group ---
 
-    def begin(self, pids: list[int]) -> Begun:
+    def begin(self, keys: list[int]) -> Begun:
         self.dirty = False
+        pids = [key for key in keys if key > 0]
+        dids = [-key for key in keys if key < 0]
         try:
-            self._begin(pids)
+            self._begin(pids, dids)
         except psycopg.errors.ReadOnlySqlTransaction:
             self._db.close()  # the roles of the servers have changed: connect again, by the address
             raise
-        self.statements += 3 if pids else 2
+        self.statements += 2 + bool(pids) + bool(dids)
         clock = self._node_cursor.fetchone()
         if clock is None:
             self.rollback()
             self._remember()
-            return self.begin(pids)
-        if not pids:
-            return Begun(clock[0], {}, frozenset())
-        locked = {row[0]: row for row in self._lock_cursor.fetchall()}
-        absent = [pid for pid in pids if pid not in locked]
-        if not absent:
-            return Begun(clock[0], locked, frozenset())
+            return self.begin(keys)
+        locked: dict[int, Row] = {}
+        if pids:
+            locked.update((row[0], row) for row in self._lock_cursor.fetchall())
+        if dids:
+            locked.update((row[0], row) for row in self._definition_cursor.fetchall())
         # not there at all (a start), or there and held by another node
-        there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
-        self.statements += 1
-        return Begun(clock[0], locked, frozenset(row[0] for row in there))
+        held = self._there(_THERE, [pid for pid in pids if pid not in locked])
+        held += self._there(_THERE_DEFINITIONS, [did for did in dids if -did not in locked])
+        return Begun(clock[0], locked, frozenset(held))
 
-    def _begin(self, pids: list[int]) -> None:
+    def _there(self, statement: str, absent: list[int]) -> list[int]:
+        if not absent:
+            return []
+        self.statements += 1
+        found = self._lock_cursor.execute(statement.encode(), (absent,), prepare=True).fetchall()
+        return [int(row[0]) for row in found]
+
+    def _begin(self, pids: list[int], dids: list[int]) -> None:
         with self._pipeline():
             self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
             self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
             if pids:
                 self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
+            if dids:
+                self._definition_cursor.execute(_LOCK_DEFINITIONS, (dids,), prepare=True)
 
     def get(self, rows: Rows, key: Key) -> Row | None:
         self.statements += 1

@@ -97,7 +97,7 @@ class Writer:
     # --- from any thread ---
 
     def submit(self, unit: Callable[[Tx], T], keys: Iterable[int] = (), *, low: bool = False) -> Future[T]:
-        """Have the unit run in its turn. `keys`: pids of the processes it touches.
+        """Have the unit run in its turn. `keys`: pids of the processes it touches, `definition_key`s of definitions.
 
         Raises: Unavailable when closed or when too many wait.
         """
