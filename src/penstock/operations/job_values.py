@@ -1,8 +1,8 @@
 """Values as a running job reaches them: the job's token is the only credential.
 
-A token is good while its job is in the hands it was given to: leased, or awaited after a 202. When the job ends, is tried
-again, is offered to somebody else, or its process ends, the token is as if it had never been. Whoever calls must also name
-the job rightly; what does not fit is refused like a wrong token, and which part it was is not told.
+A token lives as long as its job, and no longer than the job is in nobody else's hands: when the job ends, is tried again, is
+given to somebody else, or its process ends, the token is as if it had never been (docs/decisions/0007). Whoever calls must
+also name the job rightly; what does not fit is refused like a wrong token, and which part it was is not told.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ T = TypeVar("T")
 
 LARGEST = 1024 * 1024
 """Bytes of a value as JSON."""
-_IN_HAND = frozenset({"LEASED", "AWAITING"})
 
 
 class Place:
@@ -46,20 +45,16 @@ class Place:
             return values.OF_PROCESS, self.identity.pid
         return values.OF_DEFINITION, self.identity.did
 
-    def require(self, row: jobs.Row | None, number: int, now: int, earlier: Callable[[], Container[str]]) -> None:
-        """The job is in hand, and is the one the claim names. `earlier`: nodes of the version it was handed out in, where
-        its process has left that version since.
+    def require(self, row: jobs.Row, number: int, earlier: Callable[[], Container[str]]) -> None:
+        """The token is the job's, and the job is the one the claim names. `number`: of the version it was handed out in;
+        `earlier`: that version's nodes, where its process has left it since.
 
         Raises: Unauthenticated.
         """
         claim = self.claim
         good = (
-            row is not None
-            and row.state in _IN_HAND
-            and row.token_hash is not None
+            row.token_hash is not None
             and same(row.token_hash, self.hash)
-            and row.leased_until is not None
-            and row.leased_until > now
             and claim.version == str(number)
             and claim.execution == str(jobs.execution_id(row.n, row.attempt))
             and (claim.node in (row.node, kind_of(row.queue)) or claim.node in earlier())
@@ -118,7 +113,7 @@ def _require_read(reader: Read, place: Place) -> None:
         version = None if row.vid == now_at else lookups.version_by_vid(reader, identity.tid, row.vid)
         return () if version is None else version.compiled.places
 
-    place.require(row, number, reader.now(), earlier)
+    place.require(row, number, earlier)
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -195,7 +190,7 @@ def _require_in(tx: Tx, place: Place) -> None:
         held = processes.load(tx, row.pid)
         return () if held is None or held.vid == row.vid else version.places
 
-    place.require(row, number, tx.now, earlier)
+    place.require(row, number, earlier)
 
 
 def _job_as_actor(place: Place) -> Actor:

@@ -195,7 +195,7 @@ def door(cloudio: Cloudio) -> Door[Cloudio]:
         max_body=MAX_BODY,
         description=(
             "Key/value and counters for a running job, in the vendor's words. The token of the job, in the body, is the only "
-            "credential, and good as long as the job is in hand. `wfUid` is a definition's code or id, `wfInstUid` the "
+            "credential, and lives as long as the job. `wfUid` is a definition's code or id, `wfInstUid` the "
             "process's id, `version` the definition's version, `nodeUid` the node or its topic, `executionId` the job's."
         ),
     )
