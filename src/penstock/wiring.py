@@ -25,6 +25,7 @@ import penstock
 from penstock.api import routes
 from penstock.api.door import Native
 from penstock.config import Settings
+from penstock.dialects.cloudio import routes as cloudio
 from penstock.dialects.executions import routes as executions
 from penstock.engines import retention
 from penstock.engines.embedded import EmbeddedEngine
@@ -127,7 +128,14 @@ class Platform:
         given = executions.Executions(self.operations, self.credentials, self.cursor_key)
         workflows = executions.door(given, self.settings.max_body_size)
         front = Door(_front_routes(), self, name="front", title="Penstock", version=penstock.__version__)
-        mounts: dict[str, ASGIApp] = {routes.PREFIX: api, executions.MOUNT: workflows, "": front}
+        values = cloudio.door(cloudio.Cloudio(self.operations, self.credentials, self.cursor_key))
+        others = cloudio.Unblanked(values, front)
+        mounts: dict[str, ASGIApp] = {
+            routes.PREFIX: api,
+            executions.MOUNT: workflows,
+            **dict.fromkeys(cloudio.MOUNTS, others),
+            "": others,
+        }
         return Site(mounts, self.running, caseless=[executions.MOUNT])
 
 
@@ -174,6 +182,7 @@ def _front_routes() -> tuple[Route[Platform], ...]:
             "version": penstock.__version__,
             "doors": {
                 "native": {"path": routes.PREFIX, "docs": f"{routes.PREFIX}/docs"},
+                "cloudio": {"path": cloudio.MOUNTS[0], "docs": f"{cloudio.MOUNTS[0]}/docs"},
                 "executions": {"path": executions.PREFIX, "docs": f"{executions.PREFIX}/docs"},
             },
         }

@@ -57,7 +57,7 @@ def test_a_lease_is_taken_given_back_and_counted(store):
 
     def take(tx):
         [found] = jobs.ready(tx, "t", 5)
-        return jobs.take(tx, found.row, lease)
+        return jobs.take(tx, found.row, lease, found.row.vid)
 
     taken = run(store, take)
     assert run(store, lambda tx: jobs.get(tx, pid, 1)) == taken

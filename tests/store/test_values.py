@@ -2,37 +2,64 @@
 
 import pytest
 
-from penstock.errors import Conflict
-from penstock.store import idempotency, lookups, people, values
+from penstock.errors import Conflict, Defect
+from penstock.store import Store, idempotency, lookups, people, values
+from penstock.store.rows import DEFINITIONS
+from store.making import processes, row
 
 
-def run(store, unit):
-    return store.submit(unit).result(30)
+def run(store, unit, *keys):
+    return store.submit(unit, keys).result(30)
 
 
 @pytest.mark.parametrize("rows", [values.OF_PROCESS, values.OF_DEFINITION], ids=["process", "definition"])
 def test_values(store, rows):
+    key = values.unit_key(rows, 1)
+
     def get(owner):
         of_process = rows is values.OF_PROCESS
         return store.read(lambda read: lookups.value(read, owner, "k", of_process=of_process))
 
     assert get(1) is None
     for expected in (1, 2, 3):
-        assert run(store, lambda tx: values.increment(tx, rows, 1, "k")) == expected
-    assert run(store, lambda tx: [values.increment(tx, rows, 1, "k") for _ in range(3)]) == [4, 5, 6]
+        assert run(store, lambda tx: values.increment(tx, rows, 1, "k"), key) == expected
+    assert run(store, lambda tx: [values.increment(tx, rows, 1, "k") for _ in range(3)], key) == [4, 5, 6]
     assert get(1) == (6,)
     assert get(2) is None
     for text in ('"x"', "1.5", "true", "null", "[1]", str(2**63 - 1)):
-        run(store, lambda tx, text=text: values.put(tx, rows, 1, "k", text))
+        run(store, lambda tx, text=text: values.put(tx, rows, 1, "k", text), key)
         with pytest.raises(Conflict):
-            run(store, lambda tx: values.increment(tx, rows, 1, "k"))
+            run(store, lambda tx: values.increment(tx, rows, 1, "k"), key)
         assert get(1) is not None
-    assert run(store, lambda tx: values.delete(tx, rows, 1, "k")) is True
-    assert run(store, lambda tx: values.delete(tx, rows, 1, "k")) is False
-    run(store, lambda tx: values.put(tx, rows, 1, "n", str(2**63 - 2)))
-    assert run(store, lambda tx: values.increment(tx, rows, 1, "n")) == 2**63 - 1
-    run(store, lambda tx: values.put(tx, rows, 1, "low", "-1"))
-    assert run(store, lambda tx: values.increment(tx, rows, 1, "low")) == 0
+    assert run(store, lambda tx: values.delete(tx, rows, 1, "k"), key) is True
+    assert run(store, lambda tx: values.delete(tx, rows, 1, "k"), key) is False
+    run(store, lambda tx: values.put(tx, rows, 1, "n", str(2**63 - 2)), key)
+    assert run(store, lambda tx: values.increment(tx, rows, 1, "n"), key) == 2**63 - 1
+    run(store, lambda tx: values.put(tx, rows, 1, "low", "-1"), key)
+    assert run(store, lambda tx: values.increment(tx, rows, 1, "low"), key) == 0
+
+
+def test_a_unit_that_changes_a_definitions_values_it_has_not_named_is_refused(store):
+    with pytest.raises(Defect, match="definition not among its keys"):
+        run(store, lambda tx: values.increment(tx, values.OF_DEFINITION, 1, "k"), 1)
+    assert store.read(lambda read: lookups.value(read, 1, "k", of_process=False)) is None
+
+
+@pytest.mark.parametrize("rows", [values.OF_PROCESS, values.OF_DEFINITION], ids=["process", "definition"])
+def test_two_nodes_count_one_key_together(url, rows):
+    if url.startswith("sqlite"):
+        pytest.skip("SQLite has one node")
+    with Store.open(url, "one") as one, Store.open(url, "two") as two:
+        [pid] = processes(one, 1)
+        run(one, lambda tx: tx.put(DEFINITIONS, row(DEFINITIONS, did=7, code="d")))
+        owner = pid if rows is values.OF_PROCESS else 7
+        key = values.unit_key(rows, owner)
+        futures = [
+            store.submit(lambda tx: values.increment(tx, rows, owner, "k"), (key,))
+            for _ in range(300)
+            for store in (one, two)
+        ]
+        assert sorted(future.result(30) for future in futures) == list(range(1, 601))
 
 
 def test_a_key_answers_as_it_did_first(store):

@@ -84,6 +84,45 @@ def test_a_unit_that_changes_a_process_it_has_not_named_is_refused(store):
     assert store.submit(increment(pid), (pid,)).result(10) == 1
 
 
+def test_a_row_that_is_held_is_read_once_a_group(store):
+    [pid] = processes(store, 1)
+
+    def read(tx):
+        return tx.get(PROCESS_VALUES, (pid, "n")), tx.get(PROCESS_VALUES, (pid, "absent"))
+
+    with held(store):
+        before = store.stats.statements
+        futures = [store.submit(read, (pid,)) for _ in range(40)]
+    assert {future.result(10) for future in futures} == {((pid, "n", "0"), None)}
+    # ten milliseconds may cut a group short on a busy machine
+    assert store.stats.statements - before < 40
+
+
+def test_what_was_read_is_read_anew_behind_a_write(store):
+    [pid] = processes(store, 1)
+
+    def read(tx):
+        found = tx.get(PROCESS_VALUES, (pid, "n"))
+        return found and found[2]
+
+    def change(tx):
+        return tx.execute("UPDATE process_values SET value = 'by statement' WHERE pid = ?", (pid,))
+
+    def put(tx):
+        tx.put(PROCESS_VALUES, (pid, "n", "by key"))
+        tx.select("SELECT 1")
+
+    def raises(tx):
+        tx.put(PROCESS_VALUES, (pid, "n", "never"))
+        raise errors.WrongState("no")
+
+    with held(store):
+        futures = [store.submit(unit, (pid,)) for unit in (read, change, read, put, read, raises, read)]
+    with pytest.raises(errors.WrongState):
+        futures[5].result(10)
+    assert [futures[at].result(10) for at in (0, 2, 4, 6)] == ["0", "by statement", "by key", "by key"]
+
+
 def test_a_unit_that_breaks_a_constraint_fails_alone(store):
     store.submit(tenant(1, "acme")).result(10)
     with held(store):

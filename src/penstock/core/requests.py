@@ -1,4 +1,4 @@
-"""What may be asked of lists, in the platform's words."""
+"""What may be asked, in the platform's words: filters of lists, and what a job's token is held to."""
 
 from __future__ import annotations
 
@@ -16,6 +16,19 @@ class Filter(NamedTuple):
     created_by: str | None = None
     search: tuple[tuple[str, str], ...] = ()
     """(name as under `search:`, value as text), all must hold."""
+
+
+class JobClaim(NamedTuple):
+    """What a caller says of the job whose token it holds. All are texts as they were sent."""
+
+    token: str
+    definition: str
+    """Its code or its id."""
+    process: str
+    version: str
+    node: str
+    """Its code, or the kind of work: the job's topic."""
+    execution: str
 
 
 class ItemFilter(NamedTuple):

@@ -17,6 +17,8 @@ from penstock.core.state import ROOT, Active, Process, Scope, Status, VisitState
 
 HTTP_TOPIC = "http:"
 """Topic of the engine's own runner of http nodes; no worker may poll it."""
+HTTP_KIND = "http"
+"""What stands for the topic where an endpoint is told what kind of work it has got."""
 
 
 class View(Protocol):

@@ -62,11 +62,6 @@ def new_grant(pid: int, n: int, until: int, worker: str) -> Grant:
     return Grant(Lease(drawn[32:].hex(), until, worker, hash_secret(token)), token)
 
 
-def execution_id(visit: int, attempt: int) -> int:
-    """A number for one attempt of one visit, unique in its process; fits 32 bits for two million visits."""
-    return visit * 1000 + min(attempt, 999)
-
-
 def place_of(token: str) -> tuple[int, int] | None:
     """(pid, visit) a job's token speaks of; None when it is no job's token."""
     found = _TOKEN.fullmatch(token)

@@ -19,7 +19,7 @@ from penstock.core import codec, decider
 from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import ENDED, Status
-from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, execution_id, new_grant, place_of
+from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, new_grant, place_of
 from penstock.errors import Invalid, LeaseLost, NotFound, PenstockError, Unavailable, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
 from penstock.store.carrying import Effects
@@ -176,7 +176,7 @@ class EmbeddedEngine:
             node=command.node,
             topic=command.topic,
             attempt=command.attempt,
-            execution_id=execution_id(command.visit, command.attempt),
+            execution_id=jobs.execution_id(command.visit, command.attempt),
             token=grant.token,
             lease=grant.lease.lease,
             leased_until=grant.lease.until,
@@ -486,7 +486,7 @@ class EmbeddedEngine:
             jobs.close(tx, row.pid, row.n)
             return None
         grant = new_grant(row.pid, row.n, tx.now + lease_ms, worker)
-        jobs.take(tx, row, grant.lease)
+        jobs.take(tx, row, grant.lease, held.vid)
         rendered: Any = None if text is None else codec.decode_json(text)
         command = do.OpenJob(row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout)
         return self.taken(held, command, grant, row.available_at)

@@ -15,7 +15,7 @@ from typing import Any
 from penstock import outbound
 from penstock.core import events as ev
 from penstock.core.reading import check_plain
-from penstock.core.run import HTTP_TOPIC
+from penstock.core.run import HTTP_KIND, HTTP_TOPIC
 from penstock.engines.dispatch import Taken
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import LeaseLost, PenstockError
@@ -140,11 +140,15 @@ def render(taken: Taken, request: dict[str, Any], method: str) -> tuple[dict[str
     about = {
         "process": taken.process_id,
         "definition": taken.definition,
+        "job": job,
+        # the words of the door `cloudio`: what it wants to hear beside the token
+        "wfUid": taken.definition,
+        "wfInstUid": taken.process_id,
         "version": taken.version,
         "nodeUid": taken.node,
+        "nodeType": HTTP_KIND,
         "executionId": taken.execution_id,
         "token": taken.token,
-        "job": job,
     }
     headers = {
         "content-type": "application/json",

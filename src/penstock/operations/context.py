@@ -21,7 +21,7 @@ from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
 from penstock.errors import Conflict, NotFound
 from penstock.identity.model import Actor
-from penstock.store import Store, Wants, idempotency, jobs, lookups
+from penstock.store import Store, Wants, claims, idempotency, jobs, lookups
 from penstock.store.held import Held
 from penstock.store.rows import Tx
 
@@ -63,6 +63,7 @@ class Context:
         self._deployments = 0
         self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()
         self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
+        self._identities: OrderedDict[int, claims.Identity] = OrderedDict()
 
     async def pid(self, tid: int, id: str) -> int:
         """The number of a process. Raises: NotFound for an id that is not this tenant's."""
@@ -77,6 +78,19 @@ class Context:
         if found is None:
             raise NotFound("process", id)
         self.remember(tid, canonical, found)
+        return found
+
+    async def identity(self, pid: int) -> claims.Identity | None:
+        """What never changes of a process; None when there is none (any more)."""
+        known = self._identities.get(pid)
+        if known is not None:
+            self._identities.move_to_end(pid)
+            return known
+        found = await self.store.async_read(lambda reader: claims.identity(reader, pid))
+        if found is not None:
+            self._identities[pid] = found
+            if len(self._identities) > MOST_REMEMBERED:
+                self._identities.popitem(last=False)
         return found
 
     def remember(self, tid: int, id: str, pid: int) -> None:

@@ -81,7 +81,7 @@ def job_id(process_id: str, visit: int) -> str:
 
 def check_size(value: Any, pointer: str, largest: int = LARGEST_OUTPUT) -> None:
     """Raises: TooLarge."""
-    size = 0 if value is None else len(codec.encode_json(value))
+    size = 0 if value is None else len(codec.encode_json(value).encode())
     if size > largest:
         message = f"{size} bytes; at most {largest} fit, larger things are documents"
         raise TooLarge(message, [Problem(pointer, message, "too_large")])

@@ -13,7 +13,7 @@ import msgspec
 
 from penstock.errors import LimitExceeded, Unauthenticated
 from penstock.identity.model import Actor, Kind, Tenant
-from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret, same
+from penstock.identity.tokens import RANDOM_BYTES, claims_of, hash_secret, new_secret, proof, same, sign
 from penstock.operations.context import Context, new_uuid
 from penstock.store import people
 from penstock.store.rows import Tx
@@ -33,6 +33,18 @@ class Token(msgspec.Struct, frozen=True):
     token_type: str = "Bearer"  # noqa: S105 - a kind of token
 
 
+class Session(msgspec.Struct, frozen=True):
+    """A log-in of which a browser may keep the token and has to send the proof as well."""
+
+    id: str
+    token: str
+    """A signed token (JWT), good wherever an access token is."""
+    proof: str
+    """Against forged requests: goes with this session alone."""
+    name: str
+    actor: Actor
+
+
 class Credentials:
     """Checks secrets and tokens. One for the whole server: its pool bounds what passwords may cost."""
 
@@ -50,24 +62,32 @@ class Credentials:
 
     async def application_token(self, id: str, secret: str) -> Token:
         """A token for an application's id and secret. Raises: Unauthenticated."""
+        found = await self._application(id, secret)
+        return await self._issue(found.tid, f"app:{found.id}")
+
+    async def _application(self, id: str, secret: str) -> people.Secret:
         found = await self._ctx.store.async_read(lambda read: people.application(read, id))
         given = hash_secret(secret)
         if found is None or found.hash is None or not same(found.hash, given) or found.disabled:
             raise Unauthenticated("no application with this id and secret")
-        return await self._issue(found.tid, f"app:{found.id}")
+        return found
 
     async def user_token(self, email: str, password: str) -> Token:
         """A token for a user's e-mail address and password.
 
         Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked.
         """
+        user = await self._user(email, password)
+        return await self._issue(user.tid, f"user:{user.id}")
+
+    async def _user(self, email: str, password: str) -> people.Secret:
         if len(password) > LONGEST_PASSWORD:
             raise Unauthenticated("no user with this e-mail address and password")
         found = await self._ctx.store.async_read(lambda read: people.users(read, email.lower()))
         candidates = [user for user in found if user.hash is not None and not user.disabled]
         for user in candidates:
             if await self._verify(user.hash or "", password):
-                return await self._issue(user.tid, f"user:{user.id}")
+                return user
         if not candidates:
             # as slow as a wrong password: the time must not tell whether the address is known
             await self._verify(_NOBODY, password)
@@ -88,8 +108,41 @@ class Credentials:
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 
-    async def _issue(self, tid: int, principal: str) -> Token:
-        token = new_secret("pt", secrets.token_bytes(RANDOM_BYTES))
+    async def open_session(self, name: str, secret: str, key: bytes) -> Session:
+        """Log in with an e-mail address and password, or an application's id and secret. `key` signs.
+
+        Raises: Unauthenticated, LimitExceeded.
+        """
+        if "@" in name:
+            who = await self._user(name, secret)
+            principal = f"user:{who.id}"
+        else:
+            who = await self._application(name, secret)
+            principal = f"app:{who.id}"
+        id, now = new_uuid(), int(time.time())
+        claims = {
+            "iss": "penstock",
+            "sub": principal,
+            "name": who.name,
+            "sid": id,
+            "iat": now,
+            "exp": now + self._seconds,
+        }
+        token = sign(claims, key)
+        await self._issue(who.tid, principal, token)
+        return Session(id, token, proof(f"session {id}", key), who.name, await self.authenticate(token))
+
+    async def session(self, token: str, given: str, key: bytes) -> Session:
+        """The session a token and its proof are of. Raises: Unauthenticated."""
+        claims = claims_of(token, key)
+        id = "" if claims is None else str(claims.get("sid"))
+        known = proof(f"session {id}", key)
+        if claims is None or not same(given, known):
+            raise Unauthenticated("the session is not valid (any more)")
+        return Session(id, token, known, str(claims.get("name")), await self.authenticate(token))
+
+    async def _issue(self, tid: int, principal: str, token: str = "") -> Token:
+        token = token or new_secret("pt", secrets.token_bytes(RANDOM_BYTES))
         hashed, lifetime = hash_secret(token), self._seconds * 1000
         await self._ctx.store.submit_async(lambda tx: people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime))
         return Token(token, self._seconds)

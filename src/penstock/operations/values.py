@@ -29,8 +29,8 @@ class Owner:
         return values.OF_PROCESS if self.kind == "process" else values.OF_DEFINITION
 
     @property
-    def pids(self) -> tuple[int, ...]:
-        return (self.number,) if self.kind == "process" else ()
+    def keys(self) -> tuple[int, ...]:
+        return (values.unit_key(self.rows, self.number),)
 
 
 async def process(ctx: Context, actor: Actor, id: str) -> Owner:
@@ -90,7 +90,7 @@ async def put(
         values.put(tx, owner.rows, owner.number, key, text)
 
     request = ["value.put", owner.kind, owner.number, key, value]
-    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.pids)
+    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.keys)
     return views.Value(key, value)
 
 
@@ -104,7 +104,7 @@ async def delete(ctx: Context, actor: Actor, owner: Owner, key: str, idempotency
             raise NotFound("value", key)
 
     request = ["value.delete", owner.kind, owner.number, key]
-    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.pids)
+    await ctx.once(actor, idempotency_key, request, unit, type(None), owner.keys)
 
 
 async def increment(
@@ -120,6 +120,6 @@ async def increment(
         request,
         lambda tx: values.increment(tx, owner.rows, owner.number, key),
         int,
-        owner.pids,
+        owner.keys,
     )
     return views.Value(key, counted)

@@ -51,9 +51,9 @@ class Begun(NamedTuple):
     generation: int
     """Moves whenever any node changes what hardly ever changes (`Tx.reconfigured`)."""
     locked: dict[int, Row]
-    """The processes rows the group holds, by pid."""
+    """What the group holds, by key: the rows of processes, and whatever of definitions."""
     held: frozenset[int]
-    """Pids that another node holds."""
+    """Keys that another node holds."""
     fetched: Fetched
     """What the units said they would read."""
 
@@ -79,7 +79,10 @@ class Connection(Protocol):
         ...
 
     def open(self) -> None: ...
-    def begin(self, pids: list[int], wanted: Wanted) -> Begun: ...
+    def begin(self, keys: list[int], wanted: Wanted) -> Begun:
+        """`keys`: pids, and the numbers of definitions with a minus before them (`rows.definition_key`)."""
+        ...
+
     def get(self, rows: Rows, key: Key) -> Row | None: ...
     def select(self, statement: Statement, params: Any) -> list[Row]: ...
     def execute(self, statement: Statement, params: Any) -> int: ...

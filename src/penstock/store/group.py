@@ -13,12 +13,28 @@ from typing import Any
 
 from penstock.errors import Defect, PenstockError
 from penstock.store.database import Begun, Connection, Fetched, Wanted
-from penstock.store.rows import MISSING, PROCESSES, Key, Op, Ops, Row, Rows, Statement, Tx, Writes, _Missing, merge
+from penstock.store.rows import (
+    DEFINITION_VALUES,
+    MISSING,
+    PROCESSES,
+    Key,
+    Op,
+    Ops,
+    Row,
+    Rows,
+    Statement,
+    Tx,
+    Writes,
+    _Missing,
+    definition_key,
+    merge,
+)
 from penstock.store.tables import ID_BLOCK
 
 Answer = tuple["Unit", Any, BaseException | None]
 Wants = Sequence[tuple[Rows, Key]]
 """Rows a unit will read by key: those of a group are fetched at once when it begins."""
+_NONE: Ops = {}
 
 
 class Unit:
@@ -51,9 +67,16 @@ class Unit:
                 self.answered = True
         return self.started
 
-    def names(self, processes: Ops) -> bool:
-        """Has it named the processes it changes? Those it makes nobody else knows yet."""
-        return all(type(op) is not dict or key[0] in self.keys for key, op in processes.items())
+    def unnamed(self, writes: Writes) -> str:
+        """What it changes and has not named: nothing would hold it on PostgreSQL. "" when all is named."""
+        # those it makes nobody else knows yet
+        for key, op in writes.get(PROCESSES, _NONE).items():
+            if type(op) is dict and key[0] not in self.keys:
+                return "a process"
+        for key in writes.get(DEFINITION_VALUES, _NONE):
+            if definition_key(key[0]) not in self.keys:
+                return "the values of a definition"
+        return ""
 
 
 class Failed(Exception):
@@ -197,9 +220,8 @@ class Group:
             raise Failed(self.failure)
         writes, objects = tx.take()
         if writes:
-            changed = writes.get(PROCESSES)
-            if changed and not unit.names(changed):
-                error = Defect("a unit changes a process that is not among its keys: nothing holds it on PostgreSQL")
+            if unnamed := unit.unnamed(writes):
+                error = Defect(f"a unit changes {unnamed} not among its keys: nothing holds it on PostgreSQL")
                 self.answers.append((unit, None, error))
                 return
             merge(self.writes, writes)
@@ -230,9 +252,21 @@ class Group:
         if fetched is not None and key in fetched:
             return fetched[key]
         try:
-            return self._connection.get(rows, key)
+            row = self._connection.get(rows, key)
         except Exception as exc:
             raise self._fail(exc) from exc
+        if self._holds(rows, key):
+            self._fetched.setdefault(rows, {})[key] = row
+        return row
+
+    def _holds(self, rows: Rows, key: Key) -> bool:
+        """Whether a row is as it is until the commit, but for what this group does: its process or definition is held."""
+        if self.sole_writer:
+            return True
+        column = rows.key[0]
+        return (column == "pid" and key[0] in self.locked) or (
+            column == "did" and definition_key(key[0]) in self.locked
+        )
 
     def select(self, statement: Statement, params: Any) -> list[Row]:
         try:

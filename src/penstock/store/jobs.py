@@ -87,9 +87,15 @@ def get(tx: Tx, pid: int, n: int) -> Row | None:
     return None if row is None else Row(*row)
 
 
-def take(tx: Tx, row: Row, lease: Lease) -> Row:
-    """Lease a READY row to somebody."""
+def execution_id(n: int, attempt: int) -> int:
+    """A number for one attempt of one visit, unique in its process; fits 32 bits for two million visits."""
+    return n * 1000 + min(attempt, 999)
+
+
+def take(tx: Tx, row: Row, lease: Lease, vid: int) -> Row:
+    """Lease a READY row to somebody, who is told that it is of version `vid`."""
     columns: dict[str, Any] = {
+        "vid": vid,
         "state": "LEASED",
         "lease": lease.lease,
         "leased_until": lease.until,

@@ -56,6 +56,8 @@ _LOCK = (
     "ORDER BY pid FOR NO KEY UPDATE SKIP LOCKED"
 )
 _THERE = "SELECT pid FROM processes WHERE pid = ANY(%s)"
+_LOCK_DEFINITIONS = "SELECT -did FROM definitions WHERE did = ANY(%s) ORDER BY did FOR NO KEY UPDATE SKIP LOCKED"
+_THERE_DEFINITIONS = "SELECT -did FROM definitions WHERE did = ANY(%s)"
 
 
 def attach(address: Address, purpose: str) -> psycopg.Connection[Row]:
@@ -247,6 +249,7 @@ class PostgresWriter:
         self._cursor = db.cursor()
         self._node_cursor = db.cursor()
         self._lock_cursor = db.cursor()
+        self._definition_cursor = db.cursor()
 
     def _create(self) -> None:
         run = self._db.execute
@@ -295,40 +298,51 @@ class PostgresWriter:
 
     # --- a group ---
 
-    def begin(self, pids: list[int], wanted: Wanted) -> Begun:
+    def begin(self, keys: list[int], wanted: Wanted) -> Begun:
         self.dirty = False
+        pids = [key for key in keys if key > 0]
+        dids = [-key for key in keys if key < 0]
         try:
-            cursors = self._begin(pids, wanted)
+            cursors = self._begin(pids, dids, wanted)
         except psycopg.errors.ReadOnlySqlTransaction:
             self._db.close()  # the roles of the servers have changed: connect again, by the address
             raise
-        self.statements += 2 + bool(pids) + len(wanted)
+        self.statements += 2 + bool(pids) + bool(dids) + len(wanted)
         noted = self._node_cursor.fetchone()
         if noted is None:
             self.rollback()
             self._remember()
-            return self.begin(pids, wanted)
-        locked = {row[0]: row for row in self._lock_cursor.fetchall()} if pids else {}
+            return self.begin(keys, wanted)
+        locked: dict[int, Row] = {}
+        if pids:
+            locked.update((row[0], row) for row in self._lock_cursor.fetchall())
+        if dids:
+            locked.update((row[0], row) for row in self._definition_cursor.fetchall())
         fetched: Fetched = {rows: dict.fromkeys(keys) for rows, keys in wanted.items()}
         for rows, cursor in cursors:
             fetched[rows].update((row[: rows.keyed], row) for row in cursor.fetchall())
-        held: frozenset[int] = frozenset()
-        absent = [pid for pid in pids if pid not in locked]
-        if absent:
-            # not there at all (a start), or there and held by another node
-            there = self._lock_cursor.execute(_THERE, (absent,), prepare=True).fetchall()
-            self.statements += 1
-            held = frozenset(row[0] for row in there)
+        # not there at all (a start), or there and held by another node
+        held = self._there(_THERE, [pid for pid in pids if pid not in locked])
+        held += self._there(_THERE_DEFINITIONS, [did for did in dids if -did not in locked])
         now, generation = noted
-        return Begun(now, generation, locked, held, fetched)
+        return Begun(now, generation, locked, frozenset(held), fetched)
 
-    def _begin(self, pids: list[int], wanted: Wanted) -> list[tuple[Rows, psycopg.Cursor[Row]]]:
+    def _there(self, statement: str, absent: list[int]) -> list[int]:
+        if not absent:
+            return []
+        self.statements += 1
+        found = self._lock_cursor.execute(statement.encode(), (absent,), prepare=True).fetchall()
+        return [int(row[0]) for row in found]
+
+    def _begin(self, pids: list[int], dids: list[int], wanted: Wanted) -> list[tuple[Rows, psycopg.Cursor[Row]]]:
         cursors: list[tuple[Rows, psycopg.Cursor[Row]]] = []
         with self._pipeline():
             self._cursor.execute("BEGIN ISOLATION LEVEL READ COMMITTED", prepare=False)
             self._node_cursor.execute(_BEGIN_NODE, (self._number + 1, self._node, self._number), prepare=True)
             if pids:
                 self._lock_cursor.execute(_LOCK, (pids,), prepare=True)
+            if dids:
+                self._definition_cursor.execute(_LOCK_DEFINITIONS, (dids,), prepare=True)
             for rows, keys in wanted.items():
                 # after the locks: what it reads is as the last who held them left it
                 cursor = self._db.cursor()

@@ -96,6 +96,11 @@ PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
 
 
+def definition_key(did: int) -> int:
+    """What a unit names as its key when it changes values of a definition: numbers of processes are positive."""
+    return -did
+
+
 def merge(into: Writes, own: Writes) -> None:
     """Let a unit's writes join its group's; the unit's are given away."""
     for rows, ops in own.items():
@@ -165,7 +170,9 @@ class Tx:
         self.sole_writer: bool = group.sole_writer
         """SQLite: nobody else writes to this database, so what was cached and committed is still so."""
         self.locked: Mapping[int, Row] = group.locked
-        """PostgreSQL: the processes rows this group holds, by pid. Empty on SQLite, where a group holds everything."""
+        """PostgreSQL: the processes rows this group holds, by pid, and whatever of definitions it holds, by
+        `definition_key`. Empty on SQLite, where a group holds everything.
+        """
 
     # --- rows by key ---
 

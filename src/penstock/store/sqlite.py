@@ -216,7 +216,7 @@ class SQLiteWriter:
             raise
         run("COMMIT")
 
-    def begin(self, pids: list[int], wanted: Wanted) -> Begun:  # noqa: ARG002 - one writer holds everything
+    def begin(self, keys: list[int], wanted: Wanted) -> Begun:  # noqa: ARG002 - one writer holds everything
         if self._checkpointer is not None:
             self._checkpointer.enter()
             self._inside = True

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from penstock.core import codec
 from penstock.errors import Conflict
-from penstock.store.rows import DEFINITION_VALUES, PROCESS_VALUES, Rows, Tx
+from penstock.store.rows import DEFINITION_VALUES, PROCESS_VALUES, Rows, Tx, definition_key
 
 LARGEST = 2**63 - 1
 
-_MAKE = "INSERT INTO definition_values (did, key, value) VALUES (?, ?, '0') ON CONFLICT DO NOTHING"
-_LOCK = "SELECT value FROM definition_values WHERE did = ? AND key = ? FOR UPDATE"
-
 OF_PROCESS = PROCESS_VALUES
 OF_DEFINITION = DEFINITION_VALUES
+
+
+def unit_key(rows: Rows, owner: int) -> int:
+    """What a unit names as its key when it changes values of this owner."""
+    return owner if rows is PROCESS_VALUES else definition_key(owner)
 
 
 def put(tx: Tx, rows: Rows, owner: int, key: str, text: str) -> None:
@@ -32,13 +34,8 @@ def increment(tx: Tx, rows: Rows, owner: int, key: str) -> int:
 
     Raises: Conflict when the value is not an integer, or is the largest one.
     """
-    if rows is DEFINITION_VALUES and not tx.sole_writer:
-        # no process's lock is held for it, and another node may count as well
-        tx.execute(_MAKE, (owner, key))
-        value = codec.decode_json(tx.select(_LOCK, (owner, key))[0][0])
-    else:
-        row = tx.get(rows, (owner, key))
-        value = 0 if row is None else codec.decode_json(row[2])
+    row = tx.get(rows, (owner, key))
+    value = 0 if row is None else codec.decode_json(row[2])
     if type(value) is not int:
         raise Conflict(f"Value of key `{key}` is not a number!", key=key)
     if value >= LARGEST:

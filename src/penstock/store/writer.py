@@ -99,7 +99,9 @@ class Writer:
     def submit(
         self, unit: Callable[[Tx], T], keys: Iterable[int] = (), wants: Wants = (), *, low: bool = False
     ) -> Future[T]:
-        """Have the unit run in its turn. `keys`: pids of the processes it touches; `wants`: rows it will get.
+        """Have the unit run in its turn.
+
+        `keys`: pids of the processes it touches, `definition_key`s of definitions; `wants`: rows it will get.
 
         Raises: Unavailable when closed or when too many wait.
         """

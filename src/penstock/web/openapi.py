@@ -23,8 +23,8 @@ _SCHEME = "bearer"
 Json = dict[str, Any]
 
 
-def describe(door: Door[Any]) -> None:
-    """Adds `/openapi.json` and `/docs` to a door. The document is made when first asked for."""
+def describe(door: Door[Any], at: str = "") -> None:
+    """Adds `/openapi.json` and `/docs` to a door, below its prefix and `at`. The document is made when first asked for."""
     made: dict[str, bytes] = {}
 
     async def document(_: Call[Any]) -> Raw:
@@ -39,11 +39,11 @@ def describe(door: Door[Any]) -> None:
 
     door.add(
         Route(
-            method="GET", path="/openapi.json", operation="openapi", summary="This door's OpenAPI document",
+            method="GET", path=f"{at}/openapi.json", operation="openapi", summary="This door's OpenAPI document",
             handler=document, auth=Auth.NONE, hidden=True,
         ),
         Route(
-            method="GET", path="/docs", operation="docs", summary="This door's routes, for people",
+            method="GET", path=f"{at}/docs", operation="docs", summary="This door's routes, for people",
             handler=page, auth=Auth.NONE, hidden=True,
         ),
     )  # fmt: skip
