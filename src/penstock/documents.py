@@ -122,10 +122,12 @@ class Blobs:
 
         Raises: Unavailable.
         """
+        if self.folder is not None:
+            if not self.folder.exists():
+                return  # nobody has stored anything yet
+            await asyncio.to_thread(_remove_halves, self.folder, before)
         import obstore  # noqa: PLC0415
 
-        if self.folder is not None:
-            await asyncio.to_thread(_remove_halves, self.folder, before)
         try:
             async for found in obstore.list(self._store(), chunk_size=500):
                 yield [meta["path"].rpartition("/")[2] for meta in found if meta["last_modified"] < before]
@@ -176,8 +178,6 @@ def _sync(path: Path) -> None:
 
 
 def _remove_halves(folder: Path, before: datetime) -> None:
-    if not folder.exists():
-        return
     for path in folder.glob("*/*"):
         if _STAGED.search(path.name) and datetime.fromtimestamp(path.stat().st_mtime, UTC) < before:
             path.unlink(missing_ok=True)

@@ -90,6 +90,8 @@ ROUTES: tuple[Route[Native], ...] = (
         summary="Store a file, of a process or item or of none yet", handler=upload, parse=fits, request=bytes,
         stream=True, content_types=(files.MULTIPART, files.ANY), query=models.UploadQuery, response=models.Document,
         status=201, also=(200,), errors=(*_CHANGING, TooLarge), tag="Documents",
+        request_headers={"Content-Disposition": '`attachment; filename="…"`: the name of content that is no form.'},
+        answer_headers={"Location": "Where the document is."},
         description="A form with the one part `file`; or the content itself, with its type in `Content-Type` and its name in "
         "`name` or `Content-Disposition`. What nothing links is its creator's alone and is forgotten after a day. "
         "A value refers to a document by its `uri`.",
@@ -102,6 +104,16 @@ ROUTES: tuple[Route[Native], ...] = (
         method="GET", path="/documents/{id}/content", operation="downloadDocument",
         summary="The content, or one range of its bytes", handler=download, response=bytes, also=(206, 304),
         errors=(NotFound, RangeNotSatisfiable), tag="Documents",
+        request_headers={
+            "Range": "`bytes=0-99`, `bytes=100-` or `bytes=-100`: one part of the content (206).",
+            "If-Range": "The range only if the content still has this ETag, else the whole.",
+            "If-None-Match": "Nothing (304) if the content has one of these ETags.",
+        },
+        answer_headers={
+            "ETag": "The SHA-256 of the content, in quotes.",
+            "Content-Disposition": "`attachment`, with the document's name.",
+            "Content-Range": "Which bytes these are, of how many (206).",
+        },
         description="`ETag` is the content's SHA-256. `Range` (one), `If-Range`, `If-None-Match` and HEAD do what they "
         "should. Always an attachment.",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import penstock
 from penstock.api import definitions, documents, processes, work
 from penstock.api.door import Native
+from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
 from penstock.web.openapi import describe
 from penstock.web.routing import Door
@@ -26,5 +27,5 @@ def door(native: Native, max_body: int) -> Door[Native]:
         max_body=max_body,
         description="Definitions, processes, items, jobs, values, messages, signals and documents.",
     )
-    describe(made)
+    describe(made, words=WORDS, tags=TOPICS)
     return made

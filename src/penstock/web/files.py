@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.message import Message as Headers
 from typing import NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import multipart
 
@@ -32,6 +32,7 @@ _TYPE = re.compile(
     r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}( *; *[\w!#$&^.+-]{1,50}=[\w!#$&^.+'() -]{1,100})*", re.ASCII
 )
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+_EXTENDED = re.compile(r"""filename\*\s*=\s*utf-8'[^']*'([^;\s]*)""", re.IGNORECASE)
 _PLAIN = re.compile(r"[^ !#-\[\]-~]")
 """What cannot stand as it is in a quoted string."""
 
@@ -87,6 +88,8 @@ def _file_name(disposition: str | None) -> str | None:
     """`filename*` or `filename` of a Content-Disposition (RFC 6266)."""
     if disposition is None:
         return None
+    if whole := _EXTENDED.search(disposition):
+        return unquote(whole[1], errors="replace")
     message = Headers()
     message["Content-Disposition"] = disposition.encode("latin-1").decode("utf-8", "replace")
     return message.get_filename()

@@ -179,6 +179,12 @@ class Route(Generic[D]):
     tag: str = ""
     examples: Mapping[str, Any] = field(default_factory=dict)
     """Bodies that can be sent, by name."""
+    answer: Any = msgspec.UNSET
+    """An example of the answer, where the one that is made from its type says too little."""
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers the handler looks at, with what they do; for the OpenAPI document."""
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of successful answers; for the OpenAPI document."""
     hidden: bool = False
     """Not in the OpenAPI document."""
     keyed: bool = True
@@ -428,7 +434,8 @@ def _too_large(limit: int, *, close: bool) -> TooLarge:
 
 async def _send(send: Send, answer: Answer) -> None:
     headers = answer.headers
-    headers.append((b"content-length", str(len(answer.content)).encode()))
+    if answer.status not in {204, 304}:
+        headers.append((b"content-length", str(len(answer.content)).encode()))
     if answer.content_type:
         headers.append((b"content-type", answer.content_type))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
