@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -133,6 +134,30 @@ class Blobs:
                 yield [meta["path"].rpartition("/")[2] for meta in found if meta["last_modified"] < before]
         except Exception as error:
             raise _unavailable("cannot be listed", error) from error
+
+
+def copied(source: Path, target: Path) -> int:
+    """Copies the blobs that are not in the target yet; a blob never changes. Answers how many there are now.
+
+    Raises: Unavailable.
+    """
+    count = 0
+    try:
+        for blob in source.glob("*/*"):
+            if _STAGED.search(blob.name):
+                continue
+            count += 1
+            place = target / blob.parent.name / blob.name
+            if place.exists():
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = place.with_name(f"{place.name}#0")
+            shutil.copyfile(blob, part)
+            part.replace(place)
+            _sync(place)
+    except OSError as error:
+        raise _unavailable("cannot be copied", error) from error
+    return count
 
 
 class Writer:

@@ -26,7 +26,7 @@ from penstock.api import routes
 from penstock.api.door import Native
 from penstock.config import Settings
 from penstock.dialects.executions import routes as executions
-from penstock.documents import Blobs
+from penstock.documents import Blobs, copied
 from penstock.engines import retention, sweeping
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
@@ -325,12 +325,27 @@ def migrate(settings: Settings) -> str:
 
 def backup(settings: Settings, target: Path) -> str:
     """`penstock backup`, while the server runs. Raises: Conflict, Unavailable."""
-    return maintenance.backup(database_url(settings), target)
+    said = maintenance.backup(database_url(settings), target)
+    # after the database: what it names is there then, but for what was deleted meanwhile
+    return f"{said}; {_copied_documents(settings, target, back=False)}"
 
 
 def restore(settings: Settings, source: Path) -> str:
     """`penstock restore`, while no server runs. Raises: Unavailable."""
-    return maintenance.restore(database_url(settings), source)
+    said = maintenance.restore(database_url(settings), source)
+    return f"{said}; {_copied_documents(settings, source, back=True)}"
+
+
+def _copied_documents(settings: Settings, copy: Path, *, back: bool) -> str:
+    """The content of documents lies beside the copy of the database, where it is files here."""
+    folder = Blobs(documents_url(settings)).folder
+    if folder is None:
+        return f"the content of documents stays at {settings.documents_url}"
+    beside = copy.with_name(copy.name + ".documents")
+    source, target = (beside, folder) if back else (folder, beside)
+    if not source.exists():
+        return "no documents"
+    return f"{copied(source, target)} documents in {target}"
 
 
 def doctor(settings: Settings) -> list[tuple[str, bool, str]]:

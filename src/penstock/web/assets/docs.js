@@ -200,7 +200,7 @@ function requestOf(form) {
 function curlOf(form) {
   const request = requestOf(form);
   const quoted = (text) => "'" + text.replaceAll("'", "'\\''") + "'";
-  const parts = ["curl", ...(request.method === "GET" ? [] : ["-X " + request.method]), quoted(request.url)];
+  const parts = [`curl ${request.method === "GET" ? "" : `-X ${request.method} `}${quoted(request.url)}`];
   if (form.op.operation.security.length) parts.push('-H "Authorization: Bearer $TOKEN"');
   for (const [name, value] of Object.entries(request.headers)) parts.push("-H " + quoted(`${name}: ${value}`));
   if (request.body instanceof FormData) parts.push("-F " + quoted("file=@" + (request.file ? request.file.name : "FILE")));
@@ -382,7 +382,11 @@ function keys(event) {
   const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) { event.preventDefault(); byId("search").focus(); byId("search").select(); }
   else if (event.target === byId("search") && event.key === "Escape") { byId("search").value = ""; search(); }
-  else if (event.target === byId("search") && event.key === "Enter") { const first = operations.find((op) => !op.section.hidden); if (first) show(first, true); }
+  else if (event.target === byId("search") && event.key === "Enter") {
+    event.preventDefault(); // or the summary that gets the focus would take the key, and close
+    const first = operations.find((op) => !op.section.hidden);
+    if (first) show(first, true);
+  }
   else if (event.target.tagName === "SUMMARY" && event.target.parentElement.classList.contains("op") && /^Arrow(Up|Down)$/.test(event.key)) {
     const shown = operations.filter((op) => !op.section.hidden);
     const next = shown[shown.findIndex((op) => op.section === event.target.parentElement) + (event.key === "ArrowDown" ? 1 : -1)];
