@@ -148,7 +148,8 @@ class Browser:
 
     def look(self, *, dark: bool = False, width: int = 1280, height: int = 900, phone: bool = False) -> None:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}  # a click must not chase what scrolls
+        self.send("Emulation.setEmulatedMedia", features=[scheme, still])
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
 
     def picture(self, path: Path) -> None:
