@@ -48,6 +48,11 @@ class Settings:
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, else json."""
     max_body_size: int = 2 * 1024 * 1024
+    documents_url: str | None = None
+    """Where the content of documents lies: file:///FOLDER, s3://BUCKET/…, gs://… or az://…; None: `documents` in data_dir."""
+    max_document_size: int = 100 * 1024 * 1024
+    upload_timeout: timedelta = timedelta(seconds=30)
+    """How long an upload, or the reader of a download, may stand still."""
     outbound_allow_private: bool = False
     """Whether outbound calls may go to private, loopback and link-local addresses."""
     outbound_allow: tuple[str, ...] = ()
@@ -196,6 +201,8 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
     bounds: dict[str, tuple[Any, Any]] = {
         "port": (0, 65535),
         "max_body_size": (1024, 1024**3),
+        "max_document_size": (1024, 1024**4),
+        "upload_timeout": (timedelta(seconds=1), timedelta(hours=1)),
         "lease_default": (timedelta(seconds=1), settings.lease_max),
         "lease_max": (timedelta(seconds=1), timedelta(days=1)),
         "retention_days": (1, 100_000),

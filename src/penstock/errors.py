@@ -55,6 +55,12 @@ class UnsupportedMediaType(Invalid):
     code = "unsupported_media_type"
 
 
+class RangeNotSatisfiable(Invalid):
+    """The bytes asked for are not there; `content_range` in details says how many are."""
+
+    code = "range_not_satisfiable"
+
+
 class Unauthenticated(PenstockError):
     """No credential, or one that is not valid (any more)."""
 

@@ -27,13 +27,15 @@ from penstock.api.door import Native
 from penstock.config import Settings
 from penstock.dialects.cloudio import routes as cloudio
 from penstock.dialects.executions import routes as executions
-from penstock.engines import retention
+from penstock.documents import Blobs, copied
+from penstock.engines import retention, sweeping
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
 from penstock.errors import PenstockError, Unavailable
 from penstock.identity.tokens import RANDOM_BYTES, new_secret
 from penstock.operations.context import Context, new_uuid
+from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
 from penstock.store import Store, maintenance, people
@@ -61,6 +63,13 @@ def database_url(settings: Settings) -> str:
     return f"sqlite:///{settings.data_dir.absolute() / 'penstock.db'}"
 
 
+def documents_url(settings: Settings) -> str:
+    """Where the content of documents is: the place named, else a folder in the data directory."""
+    if settings.documents_url is not None:
+        return settings.documents_url
+    return (settings.data_dir.absolute() / "documents").as_uri()
+
+
 @dataclass
 class Platform:
     """A platform that has been put together: the store is open, nothing runs yet."""
@@ -72,19 +81,21 @@ class Platform:
     operations: Context
     credentials: Credentials
     cursor_key: bytes
+    blobs: Blobs
     ended: list[str] = field(default_factory=list)
     """Background tasks that ended by themselves: none may."""
 
     @classmethod
     def build(cls, settings: Settings) -> Platform:
         """Open the store and put the rooms together. Raises: Unavailable, Invalid, Conflict."""
+        blobs = Blobs(documents_url(settings))
         store = Store.open(database_url(settings))
         try:
             engine = EmbeddedEngine()
             loops = Loops(store, engine)
             operations = Context(store, engine)
             credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
-            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store))
+            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store), blobs)
         except BaseException:
             store.close()
             raise
@@ -101,6 +112,7 @@ class Platform:
             asyncio.create_task(self.loops.run(), name="loops"),
             asyncio.create_task(http.run(), name="http jobs"),
             asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
+            asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]
         for task in tasks:
             task.add_done_callback(self._report)
@@ -123,7 +135,10 @@ class Platform:
 
     def app(self) -> Site:
         """The ASGI application: every door on one port."""
-        native = Native(self.operations, self.credentials, self.cursor_key)
+        settings = self.settings
+        documents = Documents(self.operations, self.blobs, settings.max_document_size)
+        pace = settings.upload_timeout.total_seconds()
+        native = Native(self.operations, self.credentials, self.cursor_key, documents, pace)
         api = routes.door(native, self.settings.max_body_size)
         given = executions.Executions(self.operations, self.credentials, self.cursor_key)
         workflows = executions.door(given, self.settings.max_body_size)
@@ -320,12 +335,27 @@ def migrate(settings: Settings) -> str:
 
 def backup(settings: Settings, target: Path) -> str:
     """`penstock backup`, while the server runs. Raises: Conflict, Unavailable."""
-    return maintenance.backup(database_url(settings), target)
+    said = maintenance.backup(database_url(settings), target)
+    # after the database: what it names is there then, but for what was deleted meanwhile
+    return f"{said}; {_copied_documents(settings, target, back=False)}"
 
 
 def restore(settings: Settings, source: Path) -> str:
     """`penstock restore`, while no server runs. Raises: Unavailable."""
-    return maintenance.restore(database_url(settings), source)
+    said = maintenance.restore(database_url(settings), source)
+    return f"{said}; {_copied_documents(settings, source, back=True)}"
+
+
+def _copied_documents(settings: Settings, copy: Path, *, back: bool) -> str:
+    """The content of documents lies beside the copy of the database, where it is files here."""
+    folder = Blobs(documents_url(settings)).folder
+    if folder is None:
+        return f"the content of documents stays at {settings.documents_url}"
+    beside = copy.with_name(copy.name + ".documents")
+    source, target = (beside, folder) if back else (folder, beside)
+    if not source.exists():
+        return "no documents"
+    return f"{copied(source, target)} documents in {target}"
 
 
 def doctor(settings: Settings) -> list[tuple[str, bool, str]]:

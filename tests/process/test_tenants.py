@@ -24,10 +24,19 @@ class Ours:
         (self.item,) = api.get("/items", process=self.process)["items"]
         for owner in (f"/processes/{self.process}", f"/definitions/{self.code}"):
             api.put(f"{owner}/values/a_key", "ours")
+        files = {"file": ("ours.txt", b"ours", "text/plain")}
+        self.document = api.call("POST", f"/documents?process={self.process}", files=files)["id"]
 
     def state(self, api: Api) -> object:
         values = [api.get(f"{o}/values") for o in (f"/processes/{self.process}", f"/definitions/{self.code}")]
-        return api.process(self.process), api.get(f"/items/{self.item['id']}"), api.visits(self.process), values
+        content = api.request("GET", f"/documents/{self.document}/content").content
+        return (
+            content,
+            api.process(self.process),
+            api.get(f"/items/{self.item['id']}"),
+            api.visits(self.process),
+            values,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,9 @@ def test_another_tenants_id_is_not_found(api: Api, other: Api, ours: Ours, route
         more["json"] = {**BODIES[route.operation], "lease": ours.job["lease"]}
     elif route.path.startswith("/items"):
         ids["id"] = ours.item["id"]
+    elif route.path.startswith("/documents"):
+        ids["id"] = ours.document
+    ids["document"] = ours.document
     ids["owner"] = ours.process if route.path.startswith("/processes") else ours.code
     ids["code"] = ours.code
     response = other.request(route.method, path_of(route, **ids), **more)

@@ -182,7 +182,7 @@ class Player:
 
     def people(self) -> None:
         verbs = [self.suspend, self.retry, self.retry, self.debug, self.skip, self.skip]
-        verbs += [self.restart, self.migrate, self.rare]
+        verbs += [self.restart, self.migrate, self.rare, self.document]
         with suppress(Refused):
             self.pick(verbs)()
 
@@ -207,6 +207,10 @@ class Player:
         found = self.h.active()
         failed = [n for n, _, active in found if active.phase in FAILED_PHASES]
         return self.pick(failed if failed and self.random.random() < 0.8 else [n for n, _, _ in found])
+
+    def document(self) -> None:
+        kind = self.pick([ev.DocumentLinked, ev.DocumentUnlinked])
+        self.h.apply(kind(at=self.h.now, document="d", name="a.txt"))
 
     def restart(self) -> None:
         scope = self.h.peek(self.pick(self.h.scopes))

@@ -40,7 +40,7 @@ BODIES: dict[str, Any] = {
 NAMED = {route.operation: route for route in ROUTES}
 PUBLIC = {"createToken"}
 WITH_ID = [route for route in ROUTES if "{" in route.path]
-WITH_BODY = [route for route in ROUTES if route.request is not None]
+WITH_BODY = [route for route in ROUTES if route.request is not None and not route.stream]
 
 
 def names(routes: list[Route[Any]]) -> list[str]:
@@ -57,5 +57,13 @@ def path_of(route: Route[Any], **ids: Any) -> str:
     unknown = str(uuid.uuid4())
     owner = unknown if route.path.startswith("/processes") else "no_such_code"
     own = f"{unknown}.1" if route.path.startswith("/jobs/{id}") else unknown
-    values = {"id": own, "owner": owner, "code": "no_such_code", "key": "a_key", "number": 1, **ids}
+    values = {
+        "id": own,
+        "owner": owner,
+        "code": "no_such_code",
+        "key": "a_key",
+        "number": 1,
+        "document": unknown,
+        **ids,
+    }
     return route.path.replace("{number:int}", "{number}").format(**values)

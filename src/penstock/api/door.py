@@ -12,6 +12,7 @@ from penstock.api import models
 from penstock.errors import PenstockError
 from penstock.identity.model import Actor
 from penstock.operations.context import Context
+from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials
 from penstock.operations.views import Page
 from penstock.web.errors import problem_of
@@ -26,6 +27,9 @@ class Native:
     operations: Context
     credentials: Credentials
     cursor_key: bytes
+    documents: Documents
+    patience: float
+    """Seconds an upload, or the reader of a download, may stand still."""
 
 
 ApiCall = Call[Native]

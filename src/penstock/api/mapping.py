@@ -152,6 +152,20 @@ def render_item(view: Any, *, whole: bool) -> models.Item:
     )
 
 
+def render_document(view: Any) -> models.Document:
+    return models.Document(
+        id=view.id,
+        uri=f"document:{view.id}",
+        name=view.name,
+        content_type=view.content_type,
+        size=view.size,
+        sha256=view.sha256,
+        created_by=view.created_by,
+        created_at=format_time(view.created_at),
+        links=[models.DocumentLink(process=link.process, item=link.item) for link in view.links],
+    )
+
+
 def render_job(taken: Any) -> models.Job:
     return models.Job(
         id=f"{taken.process_id}.{taken.visit}",

@@ -171,7 +171,9 @@ async def signal(call: ApiCall) -> models.Delivered:
     return models.Delivered(delivered=delivered)
 
 
-def _command(name: str, summary: str, handler: Any, request: Any, response: Any = models.Process) -> Route[Native]:
+def _command(
+    name: str, summary: str, handler: Any, request: Any, response: Any = models.Process, **examples: Any
+) -> Route[Native]:
     return Route(
         method="POST",
         path=f"/processes/{{id}}/{name}",
@@ -182,6 +184,7 @@ def _command(name: str, summary: str, handler: Any, request: Any, response: Any 
         response=response,
         errors=(NotFound, Forbidden, WrongState, Conflict),
         tag="Commands",
+        examples=examples,
     )
 
 
@@ -234,10 +237,13 @@ ROUTES: tuple[Route[Native], ...] = (
     _command("suspend", "Hand out no job; keep what comes in", suspend, models.Nothing),
     _command("resume", "Go on, with what was kept", resume, models.Nothing),
     _command("retry", "A new attempt of each incident, in place", retry, models.Nothing),
-    _command("debug", "Give a visit its input or its result by hand", debug, models.Debug),
-    _command("skip", "End a visit with an output of your own", skip, models.Skip),
-    _command("restart", "Go back to a node", restart, models.Restart),
+    _command("debug", "Give a visit its input or its result by hand", debug, models.Debug,
+             result={"visit": 2, "output": {"approved": True}}, input={"node": "check", "input": {"amount": 1}}),
+    _command("skip", "End a visit with an output of your own", skip, models.Skip,
+             skip={"visit": 2, "output": {"approved": True}}),
+    _command("restart", "Go back to a node", restart, models.Restart,
+             restart={"node": "check"}),
     _command("migrate", "Move to another version; a dry run tells what would be moved", migrate, models.Migrate,
-             models.Migration),
+             models.Migration, dry_run={"version": 3, "mapping": {"check": "check_twice"}, "dry_run": True}),
     _command("signal", "Send a message or signal to this process alone", signal, models.SignalOne, models.Delivered),
 )  # fmt: skip

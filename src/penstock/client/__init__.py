@@ -9,6 +9,7 @@ Runs anywhere: imports nothing of the server.
 from penstock.client.calls import Api, Definitions, Items, Jobs, Processes, Values
 from penstock.client.clients import AsyncClient, Client, Transport
 from penstock.client.credentials import Credentials, Grant
+from penstock.client.documents import Documents
 from penstock.client.errors import (
     AlreadyExists,
     ApiError,
@@ -38,7 +39,7 @@ from penstock.client.request import Async, Request, Sync
 
 __all__ = [
     "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Client", "ClientError", "Conflict",
-    "Credentials", "CredentialsError", "Definitions", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
+    "Credentials", "CredentialsError", "Definitions", "Documents", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
     "LeaseLost", "LimitExceeded", "MethodNotAllowed", "NewProcess", "NotFound", "Page", "Problem", "ProblemDetails",
     "Processes", "Request", "Retry", "ServerError", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
     "UnexpectedAnswer", "Unreachable", "UnsupportedMediaType", "Values", "WrongState",

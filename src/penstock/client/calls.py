@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from penstock.client import models
+from penstock.client.documents import Documents
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
 
 T = TypeVar("T")
@@ -324,6 +325,7 @@ class Api(Namespace[M]):
         self.processes: Processes[M] = Processes(sender)
         self.items: Items[M] = Items(sender)
         self.jobs: Jobs[M] = Jobs(sender)
+        self.documents: Documents[M] = Documents(sender)
 
     @verb
     def me(self) -> Request[models.Me]:

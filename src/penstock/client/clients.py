@@ -23,6 +23,7 @@ from penstock.client.calls import Api
 from penstock.client.credentials import Credentials, Grant
 from penstock.client.errors import CredentialsError, Unreachable
 from penstock.client.exchange import Access, Call, Reply, Retry, exchange
+from penstock.client.files import Download, Upload
 from penstock.client.request import Async, M, Request, Sync
 
 T = TypeVar("T")
@@ -176,9 +177,15 @@ class _BlockingPort:
         self._lock = threading.Lock()
 
     async def call(self, call: Call) -> Reply:
-        with _other_trouble(call):
-            answer = self.http.request(call.method, call.path, **_options(call, self._how))
-        return Reply(answer.status_code, answer.headers, answer.content)
+        body = call.body.chunks() if isinstance(call.body, Upload) else call.body
+        options = _options(call, self._how)
+        with _other_trouble(call), self.http.stream(call.method, call.path, content=body, **options) as answer:
+            if call.into is None or answer.status_code >= 300:
+                return Reply(answer.status_code, answer.headers, answer.read())
+            with _whole(call.into):
+                for chunk in answer.iter_bytes():
+                    call.into.write(chunk)
+            return Reply(answer.status_code, answer.headers, b"")
 
     async def pause(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251 - see the class
@@ -196,9 +203,16 @@ class _AsyncPort:
         self._lock = asyncio.Lock()
 
     async def call(self, call: Call) -> Reply:
+        body = _in_a_thread(call.body.chunks()) if isinstance(call.body, Upload) else call.body
+        options = _options(call, self._how)
         with _other_trouble(call):
-            answer = await self.http.request(call.method, call.path, **_options(call, self._how))
-        return Reply(answer.status_code, answer.headers, answer.content)
+            async with self.http.stream(call.method, call.path, content=body, **options) as answer:
+                if call.into is None or answer.status_code >= 300:
+                    return Reply(answer.status_code, answer.headers, await answer.aread())
+                with _whole(call.into):
+                    async for chunk in answer.aiter_bytes():
+                        await asyncio.to_thread(call.into.write, chunk)
+                return Reply(answer.status_code, answer.headers, b"")
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -221,7 +235,23 @@ def _finish(work: Coroutine[Any, Any, T]) -> T:
 
 def _options(call: Call, how: Transport) -> dict[str, Any]:
     timeout = httpx.Timeout(how.timeout, connect=how.connect_timeout, read=how.timeout + call.wait)
-    return {"params": call.query or None, "headers": dict(call.headers), "content": call.body, "timeout": timeout}
+    return {"params": call.query or None, "headers": dict(call.headers), "timeout": timeout}
+
+
+async def _in_a_thread(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Reading a file must not hold the loop."""
+    while chunk := await asyncio.to_thread(next, chunks, b""):
+        yield chunk
+
+
+@contextmanager
+def _whole(into: Download) -> Iterator[None]:
+    try:
+        into.begin()
+        yield
+    except BaseException:
+        into.give_up()
+        raise
 
 
 @contextmanager

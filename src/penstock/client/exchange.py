@@ -32,6 +32,7 @@ from penstock.client.errors import (
     Unreachable,
     error_from_answer,
 )
+from penstock.client.files import Download, Upload
 from penstock.client.request import Request
 
 T = TypeVar("T")
@@ -72,8 +73,9 @@ class Call:
     path: str
     query: tuple[tuple[str, str], ...]
     headers: Mapping[str, str]
-    body: bytes | None
+    body: bytes | Upload | None
     wait: float
+    into: Download | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ async def exchange(port: Port, request: Request[T], access: Access, retry: Retry
             wait = _pause_after_error(request, retry, attempt, error)
         else:
             if reply.status < 300:
+                if request.into is not None:
+                    request.into.end(reply.headers.get("etag"))
                 return _decode(request, reply)
             if reply.status == 401 and request.bearer is None and access.renewable and not renewed:
                 refused, renewed = sent, True
@@ -157,7 +161,7 @@ def _call(request: Request[Any], token: str | None) -> Call:
         headers["Content-Type"] = request.content_type
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    return Call(request.method, request.path, request.query, headers, request.body, request.wait)
+    return Call(request.method, request.path, request.query, headers, request.body, request.wait, request.into)
 
 
 def _pause_after_error(request: Request[Any], retry: Retry, attempt: int, error: httpx.TransportError) -> float:

@@ -79,6 +79,25 @@ class Version(Answer, frozen=True):
     document: dict[str, Any] | None = None
 
 
+class DocumentLink(Answer, frozen=True):
+    process: str
+    item: str | None = None
+
+
+class Document(Answer, frozen=True):
+    """A stored file. `uri` is how a value refers to it."""
+
+    id: str
+    uri: str
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+    created_by: str = ""
+    links: list[DocumentLink] = []
+
+
 class ParentRef(Answer, frozen=True):
     id: str
     visit: int

@@ -13,6 +13,7 @@ from functools import update_wrapper
 from typing import Any, ClassVar, Concatenate, Final, Generic, ParamSpec, Protocol, TypeVar, overload
 from urllib.parse import quote
 
+from penstock.client.files import Download, Upload
 from penstock.client.models import Page
 
 T = TypeVar("T")
@@ -38,9 +39,11 @@ class Request(Generic[T]):
     path: str
     answer: type[T]
     query: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
+    body: bytes | Upload | None = None
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
+    into: Download | None = None
+    """Where the body of a good answer goes, in chunks; there is nothing to decode then."""
     repeatable: bool = False
     """Sending it twice does no harm, even without an idempotency key."""
     keyed: bool = True

@@ -70,6 +70,8 @@ LEGAL: dict[type[ev.Event], tuple[str, frozenset[Status]]] = {
     ev.RestartRequested: ("restart", _MOVING),
     ev.Migrated: ("migrate", _OPEN),
     ev.ItemClaimed: ("claim", _OPEN),
+    ev.DocumentLinked: ("link a document", _OPEN),
+    ev.DocumentUnlinked: ("unlink a document", _OPEN),
 }
 """Event of a command -> its name and the states it is legal in. Every other event is an answer, a timer or a message."""
 
@@ -195,6 +197,8 @@ ProcessEvent = (
     | ev.SuspendRequested
     | ev.ResumeRequested
     | ev.RetryRequested
+    | ev.DocumentLinked
+    | ev.DocumentUnlinked
 )
 
 
@@ -216,6 +220,8 @@ def _handle_process(run: Run, event: ProcessEvent) -> None:
             run.commands += [do.ReleaseJobs(), do.Publish("process.resumed", {})]
         case ev.RetryRequested():
             run.process.retries += 1
+        case ev.DocumentLinked() | ev.DocumentUnlinked():
+            pass  # for the record: no token waits for a document
         case _:
             assert_never(event)
 

@@ -180,6 +180,21 @@ class Migrated(Event, frozen=True):
     mapping: dict[str, str]
 
 
+class DocumentLinked(Event, frozen=True):
+    """A document became one of the process's; or of an item's, by its id."""
+
+    document: str
+    name: str
+    item: str | None = None
+
+
+class DocumentUnlinked(Event, frozen=True):
+    """A document is no longer one of the process's."""
+
+    document: str
+    name: str
+
+
 AnyEvent = (
     Started
     | JobCompleted
@@ -204,5 +219,7 @@ AnyEvent = (
     | SkipRequested
     | RestartRequested
     | Migrated
+    | DocumentLinked
+    | DocumentUnlinked
 )
 """The closed union; `step` matches on it and a new member does not type-check until it is handled."""

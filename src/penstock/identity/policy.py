@@ -34,6 +34,13 @@ class Action(StrEnum):
     JOB_WORK = "job.work"
     MESSAGE_SEND = "message.send"
     SIGNAL_SEND = "signal.send"
+    DOCUMENT_UPLOAD = "document.upload"
+    """Store one that nothing links yet."""
+    DOCUMENT_READ = "document.read"
+    DOCUMENT_LINK = "document.link"
+    """Make one a process's or an item's."""
+    DOCUMENT_REMOVE = "document.remove"
+    """Unlink or delete one."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +57,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Grantees who may claim the item."""
     owner: str | None = None
     """Principal who has claimed the item."""
+    creator: str | None = None
+    """Principal who has stored the document."""
 
 
 _Rule = Callable[[Actor, Target], bool]
@@ -112,6 +121,27 @@ def _completes_item(actor: Actor, target: Target) -> bool:
     return _owner(actor, target) or (target.owner is None and _candidate(actor, target))
 
 
+def _creator(actor: Actor, target: Target) -> bool:
+    return target.creator == actor.principal
+
+
+def _sees_document(actor: Actor, target: Target) -> bool:
+    """Its creator's while nothing links it; then of all who see the process, or have to do with the item."""
+    if target.kind == "document":
+        return _creator(actor, target)
+    return may(actor, Action.PROCESS_READ, target) or _sees_item(actor, target)
+
+
+def _links_document(actor: Actor, target: Target) -> bool:
+    """Who may start such processes, who started this one, and whose item it is or may become."""
+    concerned = target.starter == actor.principal or _owner(actor, target) or _candidate(actor, target)
+    return concerned or _holds("initiator", *_MANAGERS)(actor, target)
+
+
+def _removes_document(actor: Actor, target: Target) -> bool:
+    return _creator(actor, target) or _holds(*_MANAGERS)(actor, target)
+
+
 _MANAGERS = ("manager", "administrator")
 _NOTHING = Target(kind="", id="", tid=0)
 
@@ -125,6 +155,10 @@ _USERS: Mapping[Action, _Rule] = {
     Action.ITEM_READ: _sees_item,
     Action.ITEM_CLAIM: _candidate,
     Action.ITEM_COMPLETE: _completes_item,
+    Action.DOCUMENT_UPLOAD: _anyone,
+    Action.DOCUMENT_READ: _sees_document,
+    Action.DOCUMENT_LINK: _links_document,
+    Action.DOCUMENT_REMOVE: _removes_document,
 }
 
 _SEEING: Mapping[Action, Action] = {
@@ -137,5 +171,7 @@ _SEEING: Mapping[Action, Action] = {
     Action.JOB_WORK: Action.PROCESS_READ,
     Action.MESSAGE_SEND: Action.PROCESS_READ,
     Action.SIGNAL_SEND: Action.PROCESS_READ,
+    Action.DOCUMENT_LINK: Action.DOCUMENT_READ,
+    Action.DOCUMENT_REMOVE: Action.DOCUMENT_READ,
 }
 """What seeing means for each action; a thing is hidden from who may not see it."""

@@ -137,6 +137,26 @@ class Item(msgspec.Struct, frozen=True):
     ui: Any = None
 
 
+class DocumentLink(msgspec.Struct, frozen=True):
+    """`item` None: of the process itself."""
+
+    process: str
+    item: str | None
+
+
+class Document(msgspec.Struct, frozen=True):
+    """A stored file; `links` are those the caller may see."""
+
+    id: str
+    name: str
+    content_type: str
+    size: int
+    sha256: str
+    created_by: str
+    created_at: int
+    links: list[DocumentLink]
+
+
 class Result(msgspec.Struct, frozen=True):
     """The outcome for one entry of a batch: `error` None is success."""
 

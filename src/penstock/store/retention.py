@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import BindParameter, bindparam, delete, select
 
 from penstock.core import codec
-from penstock.store import definitions, search, tables
+from penstock.store import definitions, documents, search, tables
 from penstock.store.reader import Read
 from penstock.store.rows import DATA, PROCESSES, Tx
 
@@ -45,12 +45,13 @@ def old_processes(reader: Read, before: int, after: int, most: int) -> list[int]
 
 
 def remove(tx: Tx, pids: list[int]) -> None:
-    """Remove ended processes whole. Their items have no grants any more; what webhooks wait to deliver stays."""
+    """Remove ended processes whole, with the documents that no other process links. Their items have no grants any more; what webhooks wait to deliver stays."""
     for pid in pids:
         row = tx.get(PROCESSES, (pid,))
         if row is not None:
             _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])
         tx.uncache("process", pid)
+    documents.remove_of_processes(tx, pids)
     for statement in _DELETE:
         tx.execute(statement, {"pids": pids})
 

@@ -92,6 +92,8 @@ OUTBOX = Rows(tables.outbox)
 HISTORY = Rows(tables.history, append=True)
 """Append-only: two writers that number the same step meet here at the latest (AlreadyExists)."""
 IDEMPOTENCY = Rows(tables.idempotency, append=True)
+DOCUMENTS = Rows(tables.documents)
+DOCUMENT_LINKS = Rows(tables.document_links)
 PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
 

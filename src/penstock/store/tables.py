@@ -423,6 +423,38 @@ idempotency = _table(
     _index("idempotency_age", "created_at"),
 )
 
+# --- documents -------------------------------------------------------------------------------------------------
+
+documents = _table(
+    "documents",
+    "doc",
+    _int("doc"),
+    _int("tid"),
+    _text("id"),
+    _text("name"),
+    _text("content_type"),
+    _int("size"),
+    _text("sha256"),
+    _text("created_by"),
+    _int("created_at"),
+    _int("loose_at", null=True),
+    _unique("tid", "id"),
+    _index("documents_loose", "loose_at", where="loose_at IS NOT NULL"),
+)
+
+document_links = _table(
+    "document_links",
+    "pid doc",
+    _int("pid"),
+    _int("doc"),
+    _int("visit", null=True),
+    _text("linked_by"),
+    _int("linked_at"),
+    _index("document_links_document", "doc"),
+)
+
+# --- values ----------------------------------------------------------------------------------------------------
+
 process_values = _table("process_values", "pid key", _int("pid"), _text("key"), _text("value"))
 
 definition_values = _table("definition_values", "did key", _int("did"), _text("key"), _text("value"))

@@ -45,6 +45,7 @@ STATUS: Mapping[type[BaseException], Shape] = {
     errors.Invalid: Shape(400, "invalid"),
     errors.TooLarge: Shape(413, "too_large"),
     errors.UnsupportedMediaType: Shape(415, "unsupported_media_type"),
+    errors.RangeNotSatisfiable: Shape(416, "range_not_satisfiable"),
     errors.Unauthenticated: Shape(401, "unauthenticated"),
     errors.Forbidden: Shape(403, "forbidden"),
     errors.NotFound: Shape(404, "not_found"),
@@ -110,6 +111,8 @@ class ErrorRenderer:
             found.append((b"retry-after", str(max(seconds, 1)).encode()))
         if allow := error.details.get("allow"):
             found.append((b"allow", ", ".join(allow).encode()))
+        if content_range := error.details.get("content_range"):
+            found.append((b"content-range", str(content_range).encode()))
         if error.details.get("close"):
             found.append((b"connection", b"close"))
         return found

@@ -1,8 +1,7 @@
-"""A door's OpenAPI 3.1 document, and a page for people, made from the table of routes that serves it."""
+"""A door's OpenAPI 3.1 document, made from the table of routes that serves it, and the page that shows it."""
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,9 @@ from typing import Any
 import msgspec
 
 from penstock import errors
+from penstock.web import page as pages
+from penstock.web.examples import Examples, problem
+from penstock.web.files import ANY, MULTIPART, OCTETS, PART
 from penstock.web.parsing import Parameters
 from penstock.web.routing import JSON, Auth, Call, Door, Raw, Route
 
@@ -23,50 +25,58 @@ _SCHEME = "bearer"
 Json = dict[str, Any]
 
 
-def describe(door: Door[Any], at: str = "") -> None:
-    """Adds `/openapi.json` and `/docs` to a door, below its prefix and `at`. The document is made when first asked for."""
-    made: dict[str, bytes] = {}
+def describe(
+    door: Door[Any], at: str = "", *, words: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+) -> None:
+    """Adds `/openapi.json` and `/docs` to a door, below its prefix and `at`. The document is made when first asked for.
+
+    `words`: what stands in examples (`web.examples`); `tags`: topics of the routes, with what they are about.
+    """
+    made: list[bytes] = []
 
     async def document(_: Call[Any]) -> Raw:
-        if "json" not in made:
-            made["json"] = json.dumps(openapi(door), ensure_ascii=False, indent=1).encode()
-        return Raw(made["json"], JSON)
+        if not made:
+            made.append(json.dumps(openapi(door, words or {}, tags or {}), ensure_ascii=False, indent=1).encode())
+        return Raw(made[0], JSON, headers={"cache-control": "no-cache"})
 
-    async def page(_: Call[Any]) -> Raw:
-        if "html" not in made:
-            made["html"] = docs_page(openapi(door)).encode()
-        return Raw(made["html"], "text/html; charset=utf-8", headers=_PAGE_HEADERS)
-
+    shown: Json = {"auth": Auth.NONE, "hidden": True}
     door.add(
         Route(
             method="GET", path=f"{at}/openapi.json", operation="openapi", summary="This door's OpenAPI document",
-            handler=document, auth=Auth.NONE, hidden=True,
+            handler=document, **shown,
         ),
-        Route(
-            method="GET", path=f"{at}/docs", operation="docs", summary="This door's routes, for people",
-            handler=page, auth=Auth.NONE, hidden=True,
+        *(
+            Route(
+                method="GET", path=f"{at}{path}", operation=f"docs{path}",
+                summary="This door's routes, for people to try", handler=handler, **shown,
+            )
+            for path, handler in pages.FILES.items()
         ),
     )  # fmt: skip
 
 
-def openapi(door: Door[Any]) -> Json:
+def openapi(door: Door[Any], words: Mapping[str, Any], tags: Mapping[str, str]) -> Json:
     """The document."""
     shown = [route for route in door.routes if not route.hidden]
     schemas = _Schemas(door, shown)
+    examples = Examples(words)
     paths: dict[str, Json] = {}
     for route in shown:
         template = door.prefix + _PARAMETER.sub(r"{\1}", route.path)
-        paths.setdefault(template, {})[route.method.lower()] = _operation(door, route, schemas)
+        paths.setdefault(template, {})[route.method.lower()] = _operation(door, route, schemas, examples)
+    used = dict.fromkeys(route.tag for route in shown if route.tag)
     document: Json = {
         "openapi": "3.1.0",
         "info": {"title": door.title, "version": door.version},
+        "servers": [{"url": "/", "description": "The server that answered this"}],
+        "tags": [{"name": tag, **({"description": tags[tag]} if tag in tags else {})} for tag in used],
         "paths": paths,
         "components": {"schemas": schemas.components},
     }
     if door.description:
         document["info"]["description"] = door.description
     if any(route.auth is Auth.REQUIRED for route in shown):
-        document["components"]["securitySchemes"] = {_SCHEME: {"type": "http", "scheme": "bearer"}}
+        document["components"]["securitySchemes"] = {_SCHEME: _BEARER}
     return document
 
 
@@ -76,7 +86,7 @@ class _Schemas:
     def __init__(self, door: Door[Any], routes: list[Route[Any]]) -> None:
         kinds: list[Any] = [door.errors.schema]
         for route in routes:
-            kinds += [kind for kind in (route.request, route.response) if kind is not None and kind is not bytes]
+            kinds += [kind for kind in (route.request, route.response) if kind not in {None, bytes}]
         kinds = [kind for at, kind in enumerate(kinds) if kind not in kinds[:at]]
         made, components = msgspec.json.schema_components(kinds, ref_template=_REF)
         self.components: dict[str, Json] = dict(components)
@@ -88,7 +98,7 @@ class _Schemas:
             return {}
         return next(schema for known, schema in self._kinds if known == kind)
 
-    def query(self, kind: type[msgspec.Struct]) -> Iterator[Json]:
+    def query(self, kind: type[msgspec.Struct], examples: Examples) -> Iterator[Json]:
         """The parameters a query Struct stands for."""
         (made,), components = msgspec.json.schema_components([kind], ref_template=_REF)
         own = components.pop(made["$ref"].rpartition("/")[2])
@@ -107,64 +117,101 @@ class _Schemas:
                 parameter["description"] = f"NAME is any name under `{name}`; may be given for several."
             if text := schema.pop("description", ""):
                 parameter["description"] = text
+            kinds = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+            if name not in maps and (word := examples.word(name, kinds[name])) is not msgspec.UNSET:
+                parameter["example"] = word
             yield parameter
 
 
-def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas) -> Json:
+def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: Examples) -> Json:
     operation: Json = {"operationId": route.operation, "summary": route.summary}
     if route.description:
         operation["description"] = route.description
     if route.tag:
         operation["tags"] = [route.tag]
-    parameters: list[Json] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if kind == "int" else "string"}}
-        for name, kind in _PARAMETER.findall(route.path)
-    ]
+    parameters: list[Json] = [_path_parameter(name, kind, examples) for name, kind in _PARAMETER.findall(route.path)]
     if route.query is not None:
-        parameters += schemas.query(route.query)
+        parameters += schemas.query(route.query, examples)
     if route.method in {"POST", "PUT", "PATCH", "DELETE"} and route.auth is Auth.REQUIRED and route.keyed:
         parameters.append(_IDEMPOTENCY)
+    parameters += [_header(name, text) for name, text in route.request_headers.items()]
     if parameters:
         operation["parameters"] = parameters
     if route.request is not None:
-        operation["requestBody"] = _request(route, schemas)
-    operation["responses"] = _responses(door, route, schemas)
+        operation["requestBody"] = _file() if route.stream else _request(route, schemas, examples)
+    operation["responses"] = _responses(door, route, schemas, examples)
     operation["security"] = [{_SCHEME: []}] if route.auth is Auth.REQUIRED else []
     return operation
 
 
-def _request(route: Route[Any], schemas: _Schemas) -> Json:
+def _path_parameter(name: str, kind: str, examples: Examples) -> Json:
+    made: Json = {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+    if kind == "int":
+        made["schema"] = {"type": "integer"}
+    word = examples.word(name, int if kind == "int" else str)
+    return made if word is msgspec.UNSET else {**made, "example": word}
+
+
+def _header(name: str, text: str) -> Json:
+    return {"name": name, "in": "header", "required": False, "schema": {"type": "string"}, "description": text}
+
+
+def _request(route: Route[Any], schemas: _Schemas, examples: Examples) -> Json:
     media: Json = {"schema": schemas.of(route.request)}
     if route.examples:
         media["examples"] = {name: {"value": value} for name, value in route.examples.items()}
+    elif route.request is not bytes:
+        media["example"] = examples.request(route.request)
     fields = msgspec.structs.fields(route.request) if isinstance(route.request, type(msgspec.Struct)) else None
     required = fields is None or any(field.required for field in fields)
     return {"required": required, "content": dict.fromkeys(route.content_types, media)}
 
 
-def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas) -> dict[str, Json]:
+def _file() -> Json:
+    """A file by itself, or as the one part of a form."""
+    file = {"type": "string", "contentMediaType": OCTETS}
+    form = {"type": "object", "required": [PART], "properties": {PART: file}}
+    return {"required": True, "content": {MULTIPART: {"schema": form}, ANY: {"schema": {}}}}
+
+
+def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: Examples) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for status in (route.status, *route.also):
-        found[str(status)] = {"description": HTTPStatus(status).phrase}
-        if route.response is not None:
-            found[str(status)]["content"] = {JSON: {"schema": schemas.of(route.response)}}
+        answer = found[str(status)] = {"description": HTTPStatus(status).phrase}
+        if route.response is bytes and status != 304:
+            answer["content"] = {ANY: {"schema": {}}}
+        elif route.response not in {None, bytes}:
+            example = route.answer if route.answer is not msgspec.UNSET else examples.answer(route.response)
+            answer["content"] = {JSON: {"schema": schemas.of(route.response), "example": example}}
+        if route.answer_headers:
+            told = route.answer_headers.items()
+            answer["headers"] = {name: {"schema": {"type": "string"}, "description": text} for name, text in told}
     kinds: list[type[errors.PenstockError]] = [*_ANYWHERE, *route.errors]
     if route.auth is Auth.REQUIRED:
         kinds.append(errors.Unauthenticated)
     if route.request is not None:
         kinds += [errors.TooLarge, errors.UnsupportedMediaType]
-    codes: dict[int, list[str]] = {}
+    by_status: dict[int, dict[str, type[errors.PenstockError]]] = {}
     for kind in kinds:
         shape = door.errors.shape(kind)
-        if shape.code not in codes.setdefault(shape.status, []):
-            codes[shape.status].append(shape.code)
-    for status, words in sorted(codes.items()):
+        by_status.setdefault(shape.status, {}).setdefault(str(shape.code), kind)
+    for status, codes in sorted(by_status.items()):
+        media = {
+            "schema": schemas.of(door.errors.schema),
+            "examples": {code or "error": {"value": problem(door.errors, kind)} for code, kind in codes.items()},
+        }
         found[str(status)] = {
-            "description": f"{HTTPStatus(status).phrase}: {', '.join(str(word) for word in words)}",
-            "content": {door.errors.content_type: {"schema": schemas.of(door.errors.schema)}},
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
+            "content": {door.errors.content_type: media},
         }
     return found
 
+
+_BEARER: Json = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "`Authorization: Bearer TOKEN`.",
+}
 
 _IDEMPOTENCY: Json = {
     "name": "Idempotency-Key",
@@ -173,63 +220,3 @@ _IDEMPOTENCY: Json = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     "description": "The same key with the same request gets the first answer again.",
 }
-
-# ---------------------------------------------------------------------------------------------------------------- page
-
-_PAGE_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
-_STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color-scheme:light dark}
-details{border:1px solid #8885;border-radius:6px;margin:.4rem 0;padding:.4rem .8rem}summary{cursor:pointer}
-code,pre{font:13px/1.45 ui-monospace,monospace}pre{overflow:auto;background:#8881;padding:.6rem;border-radius:4px}
-b.m{display:inline-block;min-width:4.2rem;font-family:ui-monospace,monospace}table{border-collapse:collapse}
-td,th{text-align:left;padding:.15rem .8rem .15rem 0;vertical-align:top}.s{opacity:.75}
-"""
-
-
-def docs_page(document: Mapping[str, Any]) -> str:
-    """The same as one HTML page: no script, nothing from elsewhere."""
-    info = document["info"]
-    title = html.escape(f"{info['title']} {info['version']}")
-    body = [f"<h1>{title}</h1>", f"<p>{html.escape(info.get('description', ''))}</p>"]
-    last = None
-    for path, operations in document["paths"].items():
-        for method, operation in operations.items():
-            tag = (operation.get("tags") or [""])[0]
-            if tag != last:
-                body.append(f"<h2>{html.escape(tag)}</h2>")
-                last = tag
-            body.append(_section(path, method, operation))
-    body.append("<h2>Schemas</h2>")
-    for name, schema in sorted(document["components"]["schemas"].items()):
-        body.append(f"<details id='{html.escape(name)}'><summary>{html.escape(name)}</summary>{_pre(schema)}</details>")
-    return (
-        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title}</title>"
-        f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>"
-    )
-
-
-def _section(path: str, method: str, operation: Mapping[str, Any]) -> str:
-    rows = [
-        f"<tr><td><code>{html.escape(item['name'])}</code><td>{item['in']}<td>{html.escape(item.get('description', ''))}"
-        for item in operation.get("parameters", ())
-    ]
-    parts = [f"<p>{html.escape(operation.get('description', ''))}</p>"]
-    if rows:
-        parts.append(f"<table><tr><th>parameter<th>in<th>{''.join(rows)}</table>")
-    if "requestBody" in operation:
-        parts.append(f"<p>Body</p>{_pre(operation['requestBody']['content'])}")
-    answers = "".join(
-        f"<tr><td>{status}<td>{html.escape(answer['description'])}" for status, answer in operation["responses"].items()
-    )
-    parts.append(f"<table><tr><th>status<th>{answers}</table>")
-    return (
-        f"<details><summary><b class='m'>{method.upper()}</b><code>{html.escape(path)}</code> "
-        f"<span class='s'>{html.escape(operation['summary'])}</span></summary>{''.join(parts)}</details>"
-    )
-
-
-def _pre(value: Any) -> str:
-    return f"<pre>{html.escape(json.dumps(value, ensure_ascii=False, indent=2))}</pre>"

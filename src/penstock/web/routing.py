@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -20,9 +20,11 @@ from penstock.errors import Invalid, MethodNotAllowed, NotFound, PenstockError, 
 from penstock.errors import UnsupportedMediaType as Unsupported
 from penstock.identity.model import Actor
 from penstock.web.auth import Authenticate, bearer_token, nobody
+from penstock.web.compression import compressed
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
 from penstock.web.matching import Paths
 from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.transfer import Download, declared_length
 from penstock.web.waiting import ClientGone
 
 JSON = "application/json"
@@ -103,6 +105,17 @@ class Call(Generic[D]):
             self._actor = await self._authenticate(self.headers)
         return self._actor
 
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body of a route that streams, as it comes. Raises: ClientGone."""
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if part := message.get("body", b""):
+                yield part
+            more = message.get("more_body", False)
+
     async def gone(self) -> None:
         """Returns when the client has left; for `waiting.wait`."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -151,7 +164,9 @@ class Route(Generic[D]):
     """Parsing beyond types, before anybody asks who calls; its answer takes the body's place. Raises: Invalid."""
     query: type[msgspec.Struct] | None = None
     response: Any = None
-    """Type of the answer's body; None is no body."""
+    """Type of the answer's body; None is no body, `bytes` content of any type."""
+    stream: bool = False
+    """The handler takes the body in chunks (`call.chunks`), of any of `content_types`, and sees to its size and pace."""
     status: int = 200
     also: Sequence[int] = ()
     """Other successful statuses, told by `Reply`."""
@@ -164,6 +179,12 @@ class Route(Generic[D]):
     tag: str = ""
     examples: Mapping[str, Any] = field(default_factory=dict)
     """Bodies that can be sent, by name."""
+    answer: Any = msgspec.UNSET
+    """An example of the answer, where the one that is made from its type says too little."""
+    request_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers the handler looks at, with what they do; for the OpenAPI document."""
+    answer_headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers of successful answers; for the OpenAPI document."""
     hidden: bool = False
     """Not in the OpenAPI document."""
     keyed: bool = True
@@ -239,19 +260,26 @@ class Door(Generic[D]):
             return
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             answer = self._failed(error, call)
-        await _send(send, answer)
+        if isinstance(answer, Download):
+            await answer.send(send)
+        else:
+            await _send(send, await compressed(answer, call.headers.get("accept-encoding")))
         if self._observe:
             self._observe(getattr(call, "route", None), answer.status, time.perf_counter() - began)
 
-    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer | Download:
         compiled = self._match(call, scope)
         route = call.route = compiled.route
-        content = call.content = await _read(call.headers, receive, compiled.max_body)
-        decode = _body_decoder(call, compiled, content)
+        if call.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Unsupported("a compressed body is not read; send it without Content-Encoding")
+        decode = None
+        if not route.stream:
+            content = call.content = await _read(call.headers, receive, compiled.max_body)
+            decode = _body_decoder(call, compiled, content)
         call.query = compiled.parameters.parse(scope["query_string"])
         call.idempotency_key = idempotency_key(call.headers.get("idempotency-key"))
         if decode is not None:
-            call.body = decode(content)
+            call.body = decode(call.content)
         if route.parse is not None:
             call.body = route.parse(call)
         if route.auth is Auth.REQUIRED:
@@ -267,7 +295,9 @@ class Door(Generic[D]):
             raise NotFound("path", path)
         raise MethodNotAllowed(f"{method} is not allowed here", allow=sorted(there))
 
-    def _render(self, route: Route[D], result: Any) -> Answer:
+    def _render(self, route: Route[D], result: Any) -> Answer | Download:
+        if isinstance(result, Download):
+            return result
         if isinstance(result, Raw):
             return Answer(result.status, result.content, result.content_type.encode(), _headers(result.headers))
         status, headers = route.status, []
@@ -285,7 +315,7 @@ class Door(Generic[D]):
 def _compile(route: Route[D], max_body: int, *, lenient: bool) -> _Compiled[D]:
     bodies: dict[str, Decode] = {}
     kind = route.request
-    for content_type in route.content_types if kind is not None else ():
+    for content_type in route.content_types if kind is not None and not route.stream else ():
         if kind is bytes:
             bodies[content_type] = bytes
         elif content_type == FORM:
@@ -364,15 +394,12 @@ async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> byt
 
     Raises: TooLarge, ClientGone.
     """
-    declared = headers.get("content-length")
+    declared = declared_length(headers)
     if declared is None and "transfer-encoding" not in headers:
         return b""
-    if declared is not None:
-        if not (declared.isascii() and declared.isdigit() and len(declared) < 19):
-            raise Invalid("Content-Length is not a number", [Problem("Content-Length", "must be a number")], close=True)
-        if int(declared) > limit:
-            # What still comes is thrown away by the server; a client that has not much left gets to read the answer.
-            raise _too_large(limit, close=int(declared) > 8 * limit)
+    if declared is not None and declared > limit:
+        # What still comes is thrown away by the server; a client that has not much left gets to read the answer.
+        raise _too_large(limit, close=declared > 8 * limit)
     try:
         async with asyncio.timeout(BODY_SECONDS):  # the first byte, too, may be long in coming
             return await _collect(receive, limit)
@@ -407,7 +434,8 @@ def _too_large(limit: int, *, close: bool) -> TooLarge:
 
 async def _send(send: Send, answer: Answer) -> None:
     headers = answer.headers
-    headers.append((b"content-length", str(len(answer.content)).encode()))
+    if answer.status not in {204, 304}:
+        headers.append((b"content-length", str(len(answer.content)).encode()))
     if answer.content_type:
         headers.append((b"content-type", answer.content_type))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -30,6 +30,8 @@ MEMBERS = {
     **{name: st.text() for name in ("purpose", "name", "message_id", "status", "message", "owner", "reason", "node")},
     "code": st.text(),
     "start": st.none() | st.text(),
+    "document": st.text(),
+    "item": st.none() | st.text(),
     "called": st.booleans(),
     "signal": st.booleans(),
     "has_input": st.booleans(),

@@ -90,6 +90,8 @@ EVENTS = {
     ev.SkipRequested: (visit("item"), MOVING, "skip"),
     ev.RestartRequested: (lambda h: {"scope": 0, "node": "job"}, MOVING, "restart"),
     ev.Migrated: (lambda h: {"version": 2, "mapping": {}}, set(), "migrate"),
+    ev.DocumentLinked: (lambda h: {"document": "d", "name": "n"}, OPEN, "link a document"),
+    ev.DocumentUnlinked: (lambda h: {"document": "d", "name": "n"}, OPEN, "unlink a document"),
 }
 
 

@@ -38,7 +38,7 @@ def ask(app, method="GET", path="/", body=b"", headers=None, *, chunks=None):
         return None
     content = sent[1]["body"]
     found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    if "json" in found.get("content-type", ""):
+    if "json" in found.get("content-type", "") and "content-encoding" not in found:
         content = msgspec.json.decode(content)
     return Answered(sent[0]["status"], found, content)
 

@@ -1,4 +1,5 @@
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -266,7 +267,7 @@ def test_bearer_and_basic():
 
 def test_the_openapi_document(door, ask):
     document = ask(door, "GET", "/api/openapi.json").content
-    assert document == msgspec.json.decode(msgspec.json.encode(openapi(door)))
+    assert document == msgspec.json.decode(msgspec.json.encode(openapi(door, {}, {})))
     assert document["openapi"] == "3.1.0"
     assert "/api/things/{id}/versions/{number}" in document["paths"]
     assert "/api/openapi.json" not in document["paths"]
@@ -287,9 +288,75 @@ def test_the_openapi_document(door, ask):
 def test_the_page_is_self_contained(door, ask):
     got = ask(door, "GET", "/api/docs")
     assert got.headers["content-type"].startswith("text/html")
-    assert b"/api/things/{id}" in got.content
-    for outside in (b"<script", b"http://", b"https://", b"src="):
-        assert outside not in got.content
+    parts = [got, *(ask(door, "GET", f"/api/docs/page.{kind}") for kind in ("js", "css"))]
+    for each in parts:
+        assert each.status == 200
+        assert not re.search(rb"https?://|[^:/]//\w|@import|<script>|innerHTML|[Ss]torage|cookie", each.content)
+    linked = set(re.findall(rb'(?:src|href)="([^"#]+)"', got.content))
+    assert linked == {b"docs/page.js", b"docs/page.css", b"openapi.json", b"data:,"}
+
+
+# ----------------------------------------------------------------------------------------------------------- compression
+
+LONG = {"text": "abc" * 1000}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "taken"),
+    [
+        ("gzip", True),
+        ("GZIP, deflate", True),
+        ("br;q=1.0, gzip;q=0.8, *;q=0.1", True),
+        ("*", True),
+        ("x-gzip", True),
+        ("gzip;q=0.001", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000, *", False),
+        ("identity", False),
+        ("br, zstd", False),
+        ("*;q=0", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_large_answer_is_made_smaller_for_who_takes_it(ask, accepted, taken):
+    async def handler(_):
+        return LONG
+
+    door = Door([_plain("/long", handler)], None, name="n", title="T", version="1")
+    got = ask(door, "GET", "/long", headers={"accept-encoding": accepted})
+    assert got.headers["vary"] == "accept-encoding"
+    assert (got.headers.get("content-encoding") == "gzip") is taken
+
+
+def _plain(path, handler):
+    return Route(
+        method="GET", path=path, operation=path, summary="", handler=handler, auth=Auth.NONE, response=dict[str, Any]
+    )
+
+
+def test_small_answers_files_and_what_is_packed_already_stay_as_they_are(ask):
+    async def small(_):
+        return {"text": "a" * 1000}
+
+    async def image(_):
+        return Raw(b"a" * 5000, "image/png")
+
+    async def packed(_):
+        return Raw(b"a" * 5000, "text/plain", headers={"content-encoding": "br"})
+
+    routes = [_plain("/small", small), _plain("/image", image), _plain("/packed", packed)]
+    door = Door(routes, None, name="n", title="T", version="1")
+    for path in ("/small", "/image", "/packed"):
+        got = ask(door, "GET", path, headers={"accept-encoding": "gzip"})
+        assert got.headers.get("content-encoding") in {None, "br"}, path
+        assert "vary" not in got.headers, path
+
+
+def test_errors_are_packed_too_and_packed_bodies_are_refused(ask, door):
+    got = ask(door, "POST", "/api/things", b'{"name": "a"}', {"content-encoding": "gzip"})
+    assert (got.status, got.content["code"]) == (415, "unsupported_media_type")
+    assert ask(door, "GET", "/api/nothing", headers={"content-encoding": "identity"}).status == 404
 
 
 # --------------------------------------------------------------------------------------------------------------- waiting

@@ -71,6 +71,41 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_strict=True,
     )
     op.create_table(
+        "document_links",
+        big("pid"),
+        big("doc"),
+        big("visit", nullable=True),
+        text("linked_by"),
+        big("linked_at"),
+        sa.PrimaryKeyConstraint("pid", "doc", name=op.f("document_links_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("document_links_document", "document_links", ["doc"])
+    op.create_table(
+        "documents",
+        big("doc"),
+        big("tid"),
+        text("id"),
+        text("name"),
+        text("content_type"),
+        big("size"),
+        text("sha256"),
+        text("created_by"),
+        big("created_at"),
+        big("loose_at", nullable=True),
+        sa.PrimaryKeyConstraint("doc", name=op.f("documents_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("documents_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "documents_loose",
+        "documents",
+        ["loose_at"],
+        sqlite_where=sa.text("loose_at IS NOT NULL"),
+        postgresql_where=sa.text("loose_at IS NOT NULL"),
+    )
+    op.create_table(
         "groups",
         big("gid"),
         big("tid"),
