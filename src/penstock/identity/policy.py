@@ -15,6 +15,8 @@ from penstock.errors import Forbidden, NotFound
 from penstock.identity.model import Actor, Kind, grantees_of
 
 ADMIN = "admin"
+MANAGER = "manager"
+"""Roles of a tenant."""
 
 
 class Action(StrEnum):
@@ -34,6 +36,17 @@ class Action(StrEnum):
     JOB_WORK = "job.work"
     MESSAGE_SEND = "message.send"
     SIGNAL_SEND = "signal.send"
+    SCHEDULE_READ = "schedule.read"
+    SCHEDULE_WRITE = "schedule.write"
+    """Create, update, pause, resume, delete; to run one now is `process.start`."""
+    SECRET_READ = "secret.read"  # noqa: S105 - an action
+    """Its name and times; nobody reads its value."""
+    SECRET_WRITE = "secret.write"  # noqa: S105 - an action
+    SECRET_USE = "secret.use"  # noqa: S105 - an action
+    """Name one where the definition's author did not."""
+    CONNECTION_READ = "connection.read"
+    CONNECTION_WRITE = "connection.write"
+    """And call through it by hand."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +125,10 @@ def _completes_item(actor: Actor, target: Target) -> bool:
     return _owner(actor, target) or (target.owner is None and _candidate(actor, target))
 
 
+def _manages(actor: Actor, _target: Target) -> bool:
+    return MANAGER in actor.roles
+
+
 _MANAGERS = ("manager", "administrator")
 _NOTHING = Target(kind="", id="", tid=0)
 
@@ -125,6 +142,10 @@ _USERS: Mapping[Action, _Rule] = {
     Action.ITEM_READ: _sees_item,
     Action.ITEM_CLAIM: _candidate,
     Action.ITEM_COMPLETE: _completes_item,
+    Action.SCHEDULE_READ: _anyone,
+    Action.SCHEDULE_WRITE: _holds(*_MANAGERS),
+    Action.SECRET_READ: _manages,
+    Action.CONNECTION_READ: _manages,
 }
 
 _SEEING: Mapping[Action, Action] = {
@@ -137,5 +158,8 @@ _SEEING: Mapping[Action, Action] = {
     Action.JOB_WORK: Action.PROCESS_READ,
     Action.MESSAGE_SEND: Action.PROCESS_READ,
     Action.SIGNAL_SEND: Action.PROCESS_READ,
+    Action.SCHEDULE_WRITE: Action.SCHEDULE_READ,
+    Action.SECRET_WRITE: Action.SECRET_READ,
+    Action.CONNECTION_WRITE: Action.CONNECTION_READ,
 }
 """What seeing means for each action; a thing is hidden from who may not see it."""

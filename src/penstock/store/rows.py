@@ -94,6 +94,10 @@ HISTORY = Rows(tables.history, append=True)
 IDEMPOTENCY = Rows(tables.idempotency, append=True)
 PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
+SCHEDULES = Rows(tables.schedules)
+SECRETS = Rows(tables.secrets)
+CONNECTIONS = Rows(tables.connections)
+JOURNAL = Rows(tables.journal)
 
 
 def merge(into: Writes, own: Writes) -> None:
