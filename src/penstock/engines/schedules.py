@@ -15,7 +15,7 @@ import contextlib
 import logging
 import time
 from functools import partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 from uuid import UUID, uuid5
 
@@ -133,7 +133,8 @@ class Scheduler:
         first = plan.start[0] if plan.start else plan.next
         if first != row.due_at:
             await self._store.submit_async(lambda tx: _pass_over(tx, row, first))
-        for due, following in zip(plan.start, [*plan.start[1:], plan.next], strict=True):
+        for due, following in pairwise([*plan.start, plan.next]):
+            assert due is not None
             if not await self._start(row, due, following, process_id(tenant, row, due)):
                 return
 

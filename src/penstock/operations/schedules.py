@@ -110,7 +110,14 @@ async def upcoming(ctx: Context, actor: Actor, id: str, most: int) -> tuple[list
     row = await _readable(ctx, actor, id)
     now = await ctx.store.async_read(lambda read: read.now())
     after = now if row.due_at is None else row.due_at - 1
-    return recurrence.upcoming(row.rule, after, most), row.timezone
+    return _coming(row, after, most), row.timezone
+
+
+def _coming(row: Row, after: int, most: int) -> list[int]:
+    try:
+        return recurrence.upcoming(row.rule, after, most)
+    except ValueError as error:  # the table of zones was another when the schedule was made
+        raise Conflict(f"the schedule's times cannot be worked out: {error}") from None
 
 
 async def _readable(ctx: Context, actor: Actor, id: str) -> Row:
@@ -206,7 +213,7 @@ async def resume(ctx: Context, actor: Actor, id: str, revision: int | None, key:
     known = await _readable(ctx, actor, id)
     await _require_write(ctx, actor, known)
     now = await ctx.store.async_read(lambda read: read.now())
-    due = recurrence.next_time(known.rule, now)
+    due = next(iter(_coming(known, now, 1)), None)
 
     def unit(tx: Tx) -> Schedule:
         row = _held(tx, actor, id, revision)
