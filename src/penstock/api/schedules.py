@@ -206,6 +206,6 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/schedules/{id}/next", operation="listComingTimes", summary="The coming times, jitter apart",
-        handler=coming, query=words.ComingQuery, response=words.Coming, errors=(NotFound,), **_COMMON,
+        handler=coming, query=words.ComingQuery, response=words.Coming, errors=(NotFound, Conflict), **_COMMON,
     ),
 )  # fmt: skip
