@@ -385,6 +385,7 @@ def test_deployment_warns_of_what_is_not_there(play):
         ("c", {"headers": {"a b": "x"}}, "/headers"),
         ("c", {"headers": {"a": "x\ny"}}, "/headers/a"),
         ("c", {"headers": {"a": "${1 +"}}, "/headers/a"),
+        ("c", {"headers": {"Authorization": "Bearer clear"}}, "/headers/Authorization"),
         ("c", {"auth": {"type": "bearer", "token": "in clear"}}, "/auth/token"),
         ("c", {"auth": {"type": "basic", "username": "a:b", "password": "${secrets.X}"}}, "/auth/username"),
         ("c", {"auth": {"type": "api_key", "name": "a b", "value": "${secrets.X}"}}, "/auth/name"),

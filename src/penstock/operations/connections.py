@@ -29,6 +29,8 @@ LONGEST_TIMEOUT = 600_000
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _SECRET_MEMBERS = frozenset({"password", "token", "client_secret", "value"})
 """Members of `auth` that are credentials: they must name a secret."""
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+"""Headers that are."""
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +69,8 @@ async def put(
     if problems:
         raise Invalid(f"{problems[0].pointer}: {problems[0].message}", problems)
     tid, text = actor.tenant.tid, codec.encode_json(document)
+    # not the headers: somebody may have written there what should have been a secret
+    told = {"base_url": document["base_url"], "auth": (document.get("auth") or {"type": "none"})["type"]}
     _, known_secrets = await ctx.store.async_read(lambda read: vault.several(read, tid, names_in(document)))
     warnings = [
         Problem(pointer, f"there is no secret {each!r} yet", "unknown_secret", warning=True)
@@ -83,7 +87,7 @@ async def put(
         row = connections.Row(tid, name, text, found + 1, *created, tx.now, by)
         connections.put(tx, row)
         what = "connection.created" if known is None else "connection.updated"
-        journal.record(tx, tid, by, what, "connection", name, {"revision": row.revision, "document": document})
+        journal.record(tx, tid, by, what, "connection", name, told | {"revision": row.revision})
         return _view(row, warnings), known is None
 
     request = ["connection.put", name, revision, document]
@@ -205,6 +209,8 @@ def _header_problems(headers: dict[str, str]) -> list[Problem]:
     for name, value in headers.items():
         if not _HEADER.fullmatch(name):
             found.append(Problem("/headers", f"{name[:80]!r} is not the name of a header", "header"))
+        elif name.lower() in _SECRET_HEADERS and not names_in(value):
+            found.append(Problem(f"/headers/{name}", "must name a secret: ${secrets.NAME}", "secret"))
         elif any(ord(character) < 32 and character != "\t" for character in value):
             found.append(Problem(f"/headers/{name}", "must be one line", "header"))
     return found
