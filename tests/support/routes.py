@@ -34,12 +34,18 @@ BODIES: dict[str, Any] = {
     "sendSignal": {"name": "nobody-listens"},
     "putProcessValue": 1,
     "putDefinitionValue": 1,
+    "createSchedule": {"definition": "no_such_definition", "cron": "@daily"},
+    "updateSchedule": {"definition": "no_such_definition", "cron": "@daily"},
+    "putSecret": {"value": "of a test"},
+    "putConnection": {"base_url": "https://api.example.com"},
 }
 """By operation; what is not here takes `{}`."""
 
 NAMED = {route.operation: route for route in ROUTES}
 PUBLIC = {"createToken"}
-WITH_ID = [route for route in ROUTES if "{" in route.path]
+MAKING = {"putSecret", "putConnection"}
+"""What they name need not be there: they make it."""
+WITH_ID = [route for route in ROUTES if "{" in route.path and route.operation not in MAKING]
 WITH_BODY = [route for route in ROUTES if route.request is not None]
 
 
@@ -57,5 +63,13 @@ def path_of(route: Route[Any], **ids: Any) -> str:
     unknown = str(uuid.uuid4())
     owner = unknown if route.path.startswith("/processes") else "no_such_code"
     own = f"{unknown}.1" if route.path.startswith("/jobs/{id}") else unknown
-    values = {"id": own, "owner": owner, "code": "no_such_code", "key": "a_key", "number": 1, **ids}
+    values = {
+        "id": own,
+        "owner": owner,
+        "code": "no_such_code",
+        "key": "a_key",
+        "name": "no_such_name",
+        "number": 1,
+        **ids,
+    }
     return route.path.replace("{number:int}", "{number}").format(**values)
