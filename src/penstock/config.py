@@ -25,7 +25,7 @@ from penstock.errors import Invalid, Problem
 
 PREFIX = "PENSTOCK_"
 
-SECRETS = frozenset({"database_url", "master_key"})
+SECRETS = frozenset({"database_url", "secret_key"})
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
@@ -62,8 +62,9 @@ class Settings:
     retention_days: int | None = None
     """Ended processes are removed after this many days; None keeps them."""
     token_lifetime: timedelta = timedelta(hours=1)
-    master_key: str | None = field(default=None, repr=False)
-    """Encrypts what must be readable again (AK/SK, secrets of a tenant)."""
+    secret_key: str | None = field(default=None, repr=False)
+    """Encrypts what must be readable again (secrets of a tenant): 32 bytes in base64. Several with commas or line ends between:
+    the first encrypts, all decrypt."""
 
 
 @dataclass(frozen=True, slots=True)

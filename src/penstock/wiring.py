@@ -29,14 +29,18 @@ from penstock.dialects.cloudio import routes as cloudio
 from penstock.dialects.executions import routes as executions
 from penstock.documents import Blobs, copied
 from penstock.engines import retention, sweeping
+from penstock.engines.calls import Calls
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
-from penstock.errors import PenstockError, Unavailable
+from penstock.engines.schedules import Scheduler
+from penstock.errors import Invalid, PenstockError, Unavailable
+from penstock.identity.keys import KEY_BYTES, Keys, encode_key
 from penstock.identity.tokens import RANDOM_BYTES, new_secret
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials, NewUser, seed
+from penstock.operations.secrets import rotate
 from penstock.outbound import Outbound
 from penstock.store import Store, maintenance, people
 from penstock.store.migrate import upgrade
@@ -47,6 +51,7 @@ from penstock.web.site import Site
 log = structlog.get_logger("penstock")
 
 CREDENTIALS = "credentials.json"
+SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
 DEV_TENANT = "demo"
 DEV_USERS = (
     ("ana@example.com", "Ana Ruiz", ("staff",), ()),
@@ -78,6 +83,9 @@ class Platform:
     store: Store
     engine: EmbeddedEngine
     loops: Loops
+    scheduler: Scheduler
+    client: Outbound
+    calls: Calls
     operations: Context
     credentials: Credentials
     cursor_key: bytes
@@ -89,13 +97,27 @@ class Platform:
     def build(cls, settings: Settings) -> Platform:
         """Open the store and put the rooms together. Raises: Unavailable, Invalid, Conflict."""
         blobs = Blobs(documents_url(settings))
+        keys = None if settings.secret_key is None else Keys.parse(settings.secret_key)
+        allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
         store = Store.open(database_url(settings))
         try:
             engine = EmbeddedEngine()
-            loops = Loops(store, engine)
-            operations = Context(store, engine)
-            credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
-            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store), blobs)
+            client = Outbound(allow)
+            calls = Calls(store, client, keys)
+            operations = Context(store, engine, keys, calls)
+            return cls(
+                settings=settings,
+                store=store,
+                engine=engine,
+                loops=Loops(store, engine),
+                scheduler=Scheduler(store, engine),
+                client=client,
+                calls=calls,
+                operations=operations,
+                credentials=Credentials(operations, int(settings.token_lifetime.total_seconds())),
+                cursor_key=_installation_key(store),
+                blobs=blobs,
+            )
         except BaseException:
             store.close()
             raise
@@ -104,14 +126,12 @@ class Platform:
     async def running(self) -> AsyncIterator[None]:
         """The engine's own work goes on while this is open."""
         _calm_collector()
-        settings = self.settings
-        allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
-        client = Outbound(allow)
-        http = HttpJobs(self.store, self.engine, client)
+        http = HttpJobs(self.store, self.engine, self.calls)
         tasks = [
             asyncio.create_task(self.loops.run(), name="loops"),
+            asyncio.create_task(self.scheduler.run(), name="schedules"),
             asyncio.create_task(http.run(), name="http jobs"),
-            asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
+            asyncio.create_task(retention.run(self.store, self.settings.retention_days), name="retention"),
             asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]
         for task in tasks:
@@ -122,7 +142,7 @@ class Platform:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await client.aclose()
+            await self.client.aclose()
 
     def _report(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
@@ -315,6 +335,7 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
         host=host,
         port=port,
         outbound_allow=(*settings.outbound_allow, "127.0.0.0/8", "::1/128"),
+        secret_key=settings.secret_key or _dev_key(data / SECRET_KEY),
     )
     platform = Platform.build(settings)
     try:
@@ -356,6 +377,31 @@ def _copied_documents(settings: Settings, copy: Path, *, back: bool) -> str:
     if not source.exists():
         return "no documents"
     return f"{copied(source, target)} documents in {target}"
+
+
+def rotate_keys(settings: Settings) -> str:
+    """`penstock rotate-keys`: while no server has a SQLite database, or beside servers on PostgreSQL that know both keys.
+
+    Raises: Invalid (no key, a secret that cannot be read), Unavailable.
+    """
+    if settings.secret_key is None:
+        raise Invalid("there is no secret_key: set PENSTOCK_SECRET_KEY_FILE, the new key first, the old one behind it")
+    keys = Keys.parse(settings.secret_key)
+    store = Store.open(database_url(settings))
+    try:
+        done, unreadable = asyncio.run(rotate(store, keys))
+    finally:
+        store.close()
+    if unreadable:
+        raise Invalid(f"{done} secrets are encrypted anew; these could not be read: {'; '.join(unreadable)}")
+    return f"{done} secrets are encrypted anew, with the key {keys.newest}"
+
+
+def _dev_key(path: Path) -> str:
+    """The key of a data directory, made where it is not there."""
+    if not path.exists():
+        _write_text_private(path, encode_key(secrets.token_bytes(KEY_BYTES)))
+    return path.read_text().strip()
 
 
 def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
@@ -452,12 +498,15 @@ def _note_url(path: Path, url: str) -> None:
 
 
 def _write_private(path: Path, content: dict[str, Any]) -> None:
+    _write_text_private(path, json.dumps(content, indent=2))
+
+
+def _write_text_private(path: Path, text: str) -> None:
     """Written whole or not at all, and readable by its owner alone."""
     part = path.with_suffix(".part")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        json.dump(content, file, indent=2)
-        file.write("\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)

@@ -21,6 +21,8 @@ from penstock.store import feed
 from penstock.store import people as stored_people
 from penstock.wiring import Platform
 
+SECRET_KEY = "A" * 43
+"""32 bytes of nothing."""
 PATIENCE = 20.0
 """Seconds a test waits for what must happen; it is over when it has happened."""
 
@@ -49,6 +51,7 @@ class Stage:
             data_dir=Path("unused"),
             outbound_allow=("127.0.0.0/8",),
             retention_days=retention,
+            secret_key=SECRET_KEY,
         )
         platform = Platform.build(settings)
         try:

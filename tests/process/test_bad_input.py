@@ -235,14 +235,14 @@ ODD = {
 @pytest.mark.parametrize("route", WITH_ID, ids=names(WITH_ID))
 def test_an_odd_id_is_not_found(api: Api, route, id):
     text = quote(id, safe="")
-    path = path_of(route, id=text, owner=text, code=text)
+    path = path_of(route, id=text, owner=text, code=text, name=text)
     problem(api.request(route.method, path, **body_of(route)), 404, "not_found")
 
 
 @pytest.mark.parametrize("id", ["a%00b", "%ff", "%ed%a0%80"], ids=["NUL", "not UTF-8", "surrogate"])
 @pytest.mark.parametrize("route", WITH_ID, ids=names(WITH_ID))
 def test_an_id_that_is_no_text_is_refused(api: Api, route, id):
-    path = path_of(route, id=id, owner=id, code=id)
+    path = path_of(route, id=id, owner=id, code=id, name=id)
     found = problem(api.request(route.method, path, **body_of(route)), 400, "invalid")
     assert len(pointers(found)) == 1, found
 

@@ -89,6 +89,7 @@ def test_an_idempotency_key_is_documented_where_it_does_something(server: Server
         "completeJob",
         "failJob",
         "throwJob",
+        "testConnection",
     }
     assert told == changing - without
 

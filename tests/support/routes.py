@@ -34,12 +34,18 @@ BODIES: dict[str, Any] = {
     "sendSignal": {"name": "nobody-listens"},
     "putProcessValue": 1,
     "putDefinitionValue": 1,
+    "createSchedule": {"definition": "no_such_definition", "cron": "@daily"},
+    "updateSchedule": {"definition": "no_such_definition", "cron": "@daily"},
+    "putSecret": {"value": "of a test"},
+    "putConnection": {"base_url": "https://api.example.com"},
 }
 """By operation; what is not here takes `{}`."""
 
 NAMED = {route.operation: route for route in ROUTES}
 PUBLIC = {"createToken"}
-WITH_ID = [route for route in ROUTES if "{" in route.path]
+MAKING = {"putSecret", "putConnection"}
+"""What they name need not be there: they make it."""
+WITH_ID = [route for route in ROUTES if "{" in route.path and route.operation not in MAKING]
 WITH_BODY = [route for route in ROUTES if route.request is not None and not route.stream]
 
 
@@ -62,6 +68,7 @@ def path_of(route: Route[Any], **ids: Any) -> str:
         "owner": owner,
         "code": "no_such_code",
         "key": "a_key",
+        "name": "no_such_name",
         "number": 1,
         "document": unknown,
         **ids,

@@ -55,7 +55,7 @@ def test_later_layers_win(file):
         ("RETENTION_DAYS", "30", 30),
         ("LOG_LEVEL", "debug", "debug"),
         ("DATABASE_URL", "postgresql://u:p@h/d", "postgresql://u:p@h/d"),
-        ("MASTER_KEY", "k", "k"),
+        ("SECRET_KEY", "k", "k"),
     ],
 )
 def test_the_environment_is_text(variable, text, value):
@@ -79,8 +79,8 @@ def test_the_environment_is_text(variable, text, value):
         ("lease_default = 'PT2H'", {}, "lease_default must be from"),
         ("lease_max = 30", {}, "default: lease_default must be from"),
         ("[outbound]\nallow = ['10.0.0.0/33']", {}, "'10.0.0.0/33' is not a network"),
-        ("port = 1\n", {"PENSTOCK_MASTER_KEY": "a", "PENSTOCK_MASTER_KEY_FILE": __file__}, "master_key is given twice"),
-        ("", {"PENSTOCK_MASTER_KEY_FILE": "/does/not/exist"}, "cannot read the secret's file /does/not/exist"),
+        ("port = 1\n", {"PENSTOCK_SECRET_KEY": "a", "PENSTOCK_SECRET_KEY_FILE": __file__}, "secret_key is given twice"),
+        ("", {"PENSTOCK_SECRET_KEY_FILE": "/does/not/exist"}, "cannot read the secret's file /does/not/exist"),
         ("a = [", {}, "is not TOML"),
     ],
 )  # fmt: skip
@@ -109,12 +109,12 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
     secret = tmp_path / "key"
     secret.write_text("the key\n")
     for loaded in (
-        load(None, {"PENSTOCK_MASTER_KEY_FILE": str(secret)}),
-        load(file(f"master_key_file = '{secret}'"), {}),
+        load(None, {"PENSTOCK_SECRET_KEY_FILE": str(secret)}),
+        load(file(f"secret_key_file = '{secret}'"), {}),
     ):
-        assert loaded.settings.master_key == "the key"
+        assert loaded.settings.secret_key == "the key"
         assert "the key" not in repr(loaded)
-        assert shown(loaded.settings)["master_key"] == "***"
+        assert shown(loaded.settings)["secret_key"] == "***"
     url = load(None, {"PENSTOCK_DATABASE_URL": "postgresql://u:pass@h:5/d"}).settings
     assert shown(url)["database_url"] == "postgresql://u:***@h:5/d"
     assert "pass" not in repr(url)

@@ -55,7 +55,7 @@ async def deploy(call: ApiCall) -> Reply:
 
 
 async def validate(call: ApiCall) -> models.Validated:
-    _, problems = definitions.check(_document(call))
+    problems = await definitions.validate(call.door.operations, call.actor, _document(call))
     valid = all(problem.warning for problem in problems)
     return models.Validated(valid=valid, problems=[mapping.render_problem(problem) for problem in problems])
 

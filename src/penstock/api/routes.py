@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import definitions, documents, processes, work
+from penstock.api import connections, definitions, documents, processes, schedules, work
 from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
@@ -11,7 +11,14 @@ from penstock.web.openapi import describe
 from penstock.web.routing import Door
 
 PREFIX = "/api/v1"
-ROUTES = (*definitions.ROUTES, *processes.ROUTES, *work.ROUTES, *documents.ROUTES)
+ROUTES = (
+    *definitions.ROUTES,
+    *processes.ROUTES,
+    *work.ROUTES,
+    *documents.ROUTES,
+    *schedules.ROUTES,
+    *connections.ROUTES,
+)
 
 
 def door(native: Native, max_body: int) -> Door[Native]:
@@ -25,7 +32,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
         max_body=max_body,
-        description="Definitions, processes, items, jobs, values, messages, signals and documents.",
+        description="Definitions, processes, items, jobs, values, messages, signals, documents, schedules, secrets and connections.",
     )
     describe(made, words=WORDS, tags=TOPICS)
     return made

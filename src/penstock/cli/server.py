@@ -28,6 +28,7 @@ config_app = typer.Typer(help="The server's settings.", no_args_is_help=True)
 def register(app: typer.Typer) -> None:
     for command in (dev, serve, migrate, backup, restore, doctor):
         app.command(rich_help_panel="Server")(command)
+    app.command("rotate-keys", rich_help_panel="Server")(rotate_keys)
     app.add_typer(config_app, name="config", rich_help_panel="Server")
 
 
@@ -96,6 +97,18 @@ def restore(
         _load(config, data_dir=None if data is None else str(data)).settings,
         lambda settings: wiring.restore(settings, source),
         "restoring",
+        as_json=as_json,
+    )
+
+
+def rotate_keys(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
+    """Encrypt every secret anew with the first key of secret_key; on SQLite the server must not run."""
+    from penstock import wiring  # noqa: PLC0415
+
+    _report(
+        _load(config, data_dir=None if data is None else str(data)).settings,
+        wiring.rotate_keys,
+        "encrypting",
         as_json=as_json,
     )
 

@@ -25,6 +25,7 @@ from penstock.client.errors import (
     Problem,
     ProblemDetails,
     ServerError,
+    Stale,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -35,12 +36,13 @@ from penstock.client.errors import (
 )
 from penstock.client.exchange import NO_RETRY, Retry
 from penstock.client.models import Failure, NewProcess, Page
+from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.request import Async, Request, Sync
 
 __all__ = [
-    "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Client", "ClientError", "Conflict",
+    "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Client", "ClientError", "Conflict", "Connections",
     "Credentials", "CredentialsError", "Definitions", "Documents", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
     "LeaseLost", "LimitExceeded", "MethodNotAllowed", "NewProcess", "NotFound", "Page", "Problem", "ProblemDetails",
-    "Processes", "Request", "Retry", "ServerError", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
+    "Processes", "Request", "Retry", "Schedules", "Secrets", "ServerError", "Stale", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
     "UnexpectedAnswer", "Unreachable", "UnsupportedMediaType", "Values", "WrongState",
 ]  # fmt: skip

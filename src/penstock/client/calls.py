@@ -13,7 +13,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from penstock.client import models
+from penstock.client.building import change as _change
+from penstock.client.building import get as _get
+from penstock.client.building import given as _given
 from penstock.client.documents import Documents
+from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
 
 T = TypeVar("T")
@@ -326,6 +330,9 @@ class Api(Namespace[M]):
         self.items: Items[M] = Items(sender)
         self.jobs: Jobs[M] = Jobs(sender)
         self.documents: Documents[M] = Documents(sender)
+        self.schedules: Schedules[M] = Schedules(sender)
+        self.secrets: Secrets[M] = Secrets(sender)
+        self.connections: Connections[M] = Connections(sender)
 
     @verb
     def me(self) -> Request[models.Me]:
@@ -367,15 +374,6 @@ def token_request(form: Mapping[str, str], basic: tuple[str, str] | None = None)
     )
 
 
-def _get(path: str, answer: type[T], **query: Any) -> Request[T]:
-    return Request("GET", API + path, answer, query=tuple(_pairs(query)), repeatable=True, keyed=False)
-
-
-def _change(method: str, path: str, answer: type[T], body: Any = msgspec.UNSET) -> Request[T]:
-    encoded = None if body is msgspec.UNSET else msgspec.json.encode(body)
-    return Request(method, API + path, answer, body=encoded)
-
-
 def _process(id: str, *rest: str) -> str:
     return "/".join(("/processes", segment(id), *rest))
 
@@ -412,21 +410,3 @@ def _one(id: str, name: str, token: str | None, **members: Any) -> Request[None]
     body = msgspec.json.encode(_given(**members))
     path = f"{API}/jobs/{segment(id)}/{name}"
     return Request("POST", path, type(None), body=body, repeatable=True, keyed=False, bearer=token)
-
-
-def _given(**members: Any) -> dict[str, Any]:
-    return {name: value for name, value in members.items() if value is not None}
-
-
-def _pairs(query: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
-    for name, value in query.items():
-        if value is None:
-            continue
-        for one in [value] if isinstance(value, str) or not isinstance(value, Iterable) else value:
-            yield name, _text(one)
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -151,6 +151,12 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
+class Stale(Conflict):
+    """Somebody else changed it since it was read: the revision that the change was made for is not the present one."""
+
+    code = "stale"
+
+
 class LimitExceeded(ApiError):
     """A quota or rate is used up; `retry_after` is in seconds."""
 
@@ -171,14 +177,14 @@ BY_CODE: Mapping[str, type[ApiError]] = {
     kind.code: kind
     for kind in (
         Invalid, TooLarge, UnsupportedMediaType, Unauthenticated, Forbidden, NotFound, MethodNotAllowed, Conflict,
-        AlreadyExists, WrongState, LeaseLost, LimitExceeded, Unavailable,
+        AlreadyExists, WrongState, LeaseLost, Stale, LimitExceeded, Unavailable,
     )
 }  # fmt: skip
 
 # For answers without problem details: a proxy in between, or a server that is not ours.
 _BY_STATUS: Mapping[int, type[ApiError]] = {
     400: Invalid, 401: Unauthenticated, 403: Forbidden, 404: NotFound, 405: MethodNotAllowed, 409: Conflict,
-    413: TooLarge, 415: UnsupportedMediaType, 429: LimitExceeded, 502: Unavailable, 503: Unavailable, 504: Unavailable,
+    412: Stale, 413: TooLarge, 415: UnsupportedMediaType, 429: LimitExceeded, 502: Unavailable, 503: Unavailable, 504: Unavailable,
 }  # fmt: skip
 
 

@@ -70,9 +70,13 @@ class Job(Node, frozen=True, kw_only=True):
 
 
 class Http(Node, frozen=True, kw_only=True):
-    """The request, rendered, is the visit's input: {url, method, headers, body}."""
+    """The request, rendered, is the visit's input: {url, method, headers, body}, and connection where it has one.
+
+    `connection` names who lends address and credential; the url is a path below its address then.
+    """
 
     request: Template
+    connection: str | None = None
     retry: RetryPolicy = RetryPolicy()
     kind: str = "http"
 

@@ -44,6 +44,7 @@ UNSUPPORTED = {
 """BPMN's kinds that are refused by name, for now."""
 
 _URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _GATEWAY_JOINS = {GatewayKind.PARALLEL: Join.ALL, GatewayKind.INCLUSIVE: Join.INCLUSIVE}
 
@@ -186,18 +187,27 @@ def _robot(members: Members, common: Common) -> AnyNode:
 
 
 def _http(members: Members, common: Common) -> AnyNode:
-    url = members.text("url", required=True, limit=10_000)
-    if url is not None and not url.startswith("${") and not _URL.fullmatch(url):
-        members.problem("url", "must begin with http://, https:// or ${", "invalid")
+    connection = members.code("connection")
+    url = members.text("url", required=not members.has("connection"), limit=10_000)
+    if url is not None and not members.has("connection"):
+        if not url.startswith("${") and not _URL.fullmatch(url):
+            members.problem("url", "must begin with http://, https:// or ${, or be a path with a connection", "invalid")
+    elif url is not None and (_ADDRESS.match(url) or " " in url):
+        members.problem("url", "must be a path: the address is the connection's", "invalid")
     request = {
         "url": url or "",
         "method": members.choice("method", METHODS, "POST"),
         "headers": _headers(members),
         "body": members.raw("body") if members.has("body") else None,
     }
+    if connection is not None:
+        request["connection"] = connection
     members.asked.append("body")
     template = members.compiled(None, request, secrets=True) or compile_template({})
-    return Http(**common, request=template, retry=_retry(members))
+    if template.secrets and connection is None and re.match(r"\$\{(?!\s*secrets\b)", url or ""):
+        message = "the address comes from data, and a secret is sent to it: a connection would fix the address"
+        members.source.problem(members.at("url"), message, "open_address", warning=True)
+    return Http(**common, request=template, connection=connection, retry=_retry(members))
 
 
 def _headers(members: Members) -> dict[str, str]:

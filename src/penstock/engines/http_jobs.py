@@ -3,6 +3,9 @@
 2xx: the JSON body is the output. 202: the job stays open until its token answers, or the attempt's time is up. Network
 trouble, 408, 429 and 5xx fail and are tried again; other answers fail for good. The job's id is sent as `Idempotency-Key`,
 the same for every attempt, so an endpoint can tell a repeat from a new call.
+
+Secrets and connections are put in here, at sending: those that the definition's own node names and no others, whatever stands in the
+visit's input by then. What an answer repeats of a secret is masked before it is kept.
 """
 
 from __future__ import annotations
@@ -14,13 +17,17 @@ from typing import Any
 
 from penstock import outbound
 from penstock.core import events as ev
+from penstock.core.definition import Http
 from penstock.core.reading import check_plain
+from penstock.core.references import marked, masked, names_in, put_in
 from penstock.core.run import HTTP_KIND, HTTP_TOPIC
+from penstock.engines.calls import Calls, Sendable, Target, joined
 from penstock.engines.dispatch import Taken
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import LeaseLost, PenstockError
 from penstock.identity.tokens import same
-from penstock.store import Store, jobs
+from penstock.store import Store, definitions, jobs
+from penstock.store.reader import Read
 from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
@@ -40,10 +47,10 @@ LARGEST_OUTPUT = 256 * 1024
 class HttpJobs:
     """Calls endpoints until cancelled."""
 
-    def __init__(self, store: Store, engine: EmbeddedEngine, client: outbound.Outbound) -> None:
+    def __init__(self, store: Store, engine: EmbeddedEngine, calls: Calls) -> None:
         self._store = store
         self._engine = engine
-        self._client = client
+        self._calls = calls
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -71,8 +78,7 @@ class HttpJobs:
 
     async def _work(self, taken: Taken) -> None:
         try:
-            result = await self._call(taken, await self._prepare(taken))
-            await self._answer(taken, result)
+            await self._answer(taken, await self._result(taken))
         except LeaseLost:
             log.info("job %s.%s: the process has gone on", taken.process_id, taken.visit)
         except PenstockError as error:
@@ -80,26 +86,47 @@ class HttpJobs:
         except Exception:
             log.exception("job %s.%s", taken.process_id, taken.visit)
 
-    async def _prepare(self, taken: Taken) -> float:
-        """Seconds the call may take; a lease that is too short for it is made longer."""
-        if taken.timeout_at is None:
-            return DEFAULT_TIMEOUT
-        timeout = max(0.1, (taken.timeout_at - taken.created_at) / 1000)
-        if timeout > DEFAULT_TIMEOUT:
-            until = int((timeout + MARGIN) * 1000)
-            await self._unit(taken, lambda tx, row: jobs.extend(tx, row, tx.now + until))
-        return timeout
-
-    async def _call(self, taken: Taken, seconds: float) -> Any:
-        """An event's maker, or None for 202."""
-        request: dict[str, Any] = taken.input or {}
-        method = str(request.get("method") or "POST").upper()
-        headers, content = render(taken, request, method)
+    async def _result(self, taken: Taken) -> Any:
+        """What the call came to: an output, a failure (with a delay), or None for 202."""
         try:
-            response = await self._client.request(method, str(request.get("url")), headers, content, timeout=seconds)
+            sendable = await self._prepare(taken)
+            seconds = await self._seconds(taken, sendable.target)
+            response, hidden = await self._calls.send(sendable, seconds)
         except outbound.OutboundError as error:
             return ev.Failure(type(error).__name__, str(error), permanent=error.permanent)
-        return outcome(response)
+        return outcome(response, hidden)
+
+    async def _seconds(self, taken: Taken, target: Target | None) -> float:
+        """How long the call may take; a lease that is too short for it is made longer."""
+        if taken.timeout_at is not None:
+            seconds = max(0.1, (taken.timeout_at - taken.created_at) / 1000)
+        else:
+            seconds = DEFAULT_TIMEOUT if target is None or target.timeout is None else target.timeout
+        if seconds > DEFAULT_TIMEOUT:
+            until = int((seconds + MARGIN) * 1000)
+            await self._unit(taken, lambda tx, row: jobs.extend(tx, row, tx.now + until))
+        return seconds
+
+    async def _prepare(self, taken: Taken) -> Sendable:
+        """The request whole. Raises: OutboundError when something it names is not there, or may not be named."""
+        request: dict[str, Any] = taken.input or {}
+        method = str(request.get("method") or "POST").upper()
+        url, target, values, private = str(request.get("url")), None, {}, False
+        connection = request.get("connection")
+        if connection is not None or marked(request):
+            tid, node = await self._store.async_read(lambda read: _node(read, taken))
+            names = names_in(request)
+            _check_named(taken.node, node, names, connection)
+            values = await self._calls.secrets(tid, names)
+            private = bool(names_in(url))
+            request = put_in(request, values)
+            url = str(request.get("url"))
+            if connection is not None:
+                target = await self._calls.target(tid, connection)
+                url, private = joined(target, url), private or target.private
+        headers, content = render(taken, request, method)
+        hidden = frozenset(values.values()) | frozenset(target.secrets.values() if target is not None else ())
+        return Sendable(method, url, headers, content, hidden, private, target)
 
     async def _answer(self, taken: Taken, result: Any) -> None:
         def unit(tx: Tx, row: jobs.Row) -> None:
@@ -170,7 +197,30 @@ def render(taken: Taken, request: dict[str, Any], method: str) -> tuple[dict[str
     return headers, json.dumps(body, ensure_ascii=False).encode()
 
 
-def outcome(response: outbound.Response) -> Output | ev.Failure | tuple[ev.Failure, int] | None:
+def _node(read: Read, taken: Taken) -> tuple[int, Http | None]:
+    """The tenant of a job, and its node as the process's version has it."""
+    found = jobs.version_of(read, taken.pid)
+    if found is None:
+        return 0, None
+    tid, digest, document = found
+    version = definitions.compiled(digest, document)
+    graph = version.places.get(taken.node)
+    node = None if graph is None else graph.nodes.get(taken.node)
+    return tid, node if isinstance(node, Http) else None
+
+
+def _check_named(code: str, node: Http | None, names: frozenset[str], connection: Any) -> None:
+    """Only what the definition names may be used: an input given by hand opens no other door. Raises: outbound.Blocked."""
+    foreign = sorted(names - (frozenset() if node is None else node.request.secrets))
+    if foreign:
+        raise outbound.Blocked(f"the definition's node {code!r} does not name the secret {foreign[0]!r}")
+    if connection is not None and (node is None or node.connection != connection):
+        raise outbound.Blocked(f"the definition's node {code!r} does not name the connection {connection!r}")
+
+
+def outcome(
+    response: outbound.Response, hidden: frozenset[str] = frozenset()
+) -> Output | ev.Failure | tuple[ev.Failure, int] | None:
     """What an answer means: an output, a failure (with the delay the endpoint asks for), or None for 202."""
     status = response.status
     if status == 202:
@@ -187,10 +237,9 @@ def outcome(response: outbound.Response) -> Output | ev.Failure | tuple[ev.Failu
         problems = check_plain(value)
         if problems:  # no database could keep it
             at = f"at {problems[0].pointer}: " if problems[0].pointer else ""
-            return ev.Failure(
-                "BadAnswer", f"HTTP {status} with a body that cannot be kept: {at}{problems[0].message}", permanent=True
-            )
-        return Output(value)
+            about = masked(f"{at}{problems[0].message}", hidden)
+            return ev.Failure("BadAnswer", f"HTTP {status} with a body that cannot be kept: {about}", permanent=True)
+        return Output(masked(value, hidden))
     failure = ev.Failure(f"HTTP{status}", f"the endpoint answered {status}", permanent=True)
     if status in RETRIED or status >= 500:
         failure = ev.Failure(failure.type, failure.message)

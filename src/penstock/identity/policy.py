@@ -15,6 +15,8 @@ from penstock.errors import Forbidden, NotFound
 from penstock.identity.model import Actor, Kind, grantees_of
 
 ADMIN = "admin"
+MANAGER = "manager"
+"""Roles of a tenant."""
 
 
 class Action(StrEnum):
@@ -41,6 +43,17 @@ class Action(StrEnum):
     """Make one a process's or an item's."""
     DOCUMENT_REMOVE = "document.remove"
     """Unlink or delete one."""
+    SCHEDULE_READ = "schedule.read"
+    SCHEDULE_WRITE = "schedule.write"
+    """Create, update, pause, resume, delete; to run one now is `process.start`."""
+    SECRET_READ = "secret.read"  # noqa: S105 - an action
+    """Its name and times; nobody reads its value."""
+    SECRET_WRITE = "secret.write"  # noqa: S105 - an action
+    SECRET_USE = "secret.use"  # noqa: S105 - an action
+    """Name one where the definition's author did not."""
+    CONNECTION_READ = "connection.read"
+    CONNECTION_WRITE = "connection.write"
+    """And call through it by hand."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +155,10 @@ def _removes_document(actor: Actor, target: Target) -> bool:
     return _creator(actor, target) or _holds(*_MANAGERS)(actor, target)
 
 
+def _manages(actor: Actor, _target: Target) -> bool:
+    return MANAGER in actor.roles
+
+
 _MANAGERS = ("manager", "administrator")
 _NOTHING = Target(kind="", id="", tid=0)
 
@@ -159,6 +176,10 @@ _USERS: Mapping[Action, _Rule] = {
     Action.DOCUMENT_READ: _sees_document,
     Action.DOCUMENT_LINK: _links_document,
     Action.DOCUMENT_REMOVE: _removes_document,
+    Action.SCHEDULE_READ: _anyone,
+    Action.SCHEDULE_WRITE: _holds(*_MANAGERS),
+    Action.SECRET_READ: _manages,
+    Action.CONNECTION_READ: _manages,
 }
 
 _SEEING: Mapping[Action, Action] = {
@@ -173,5 +194,8 @@ _SEEING: Mapping[Action, Action] = {
     Action.SIGNAL_SEND: Action.PROCESS_READ,
     Action.DOCUMENT_LINK: Action.DOCUMENT_READ,
     Action.DOCUMENT_REMOVE: Action.DOCUMENT_READ,
+    Action.SCHEDULE_WRITE: Action.SCHEDULE_READ,
+    Action.SECRET_WRITE: Action.SECRET_READ,
+    Action.CONNECTION_WRITE: Action.CONNECTION_READ,
 }
 """What seeing means for each action; a thing is hidden from who may not see it."""

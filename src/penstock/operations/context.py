@@ -20,7 +20,9 @@ from penstock.core import codec
 from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
 from penstock.errors import Conflict, NotFound
+from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
+from penstock.outbound import Response
 from penstock.store import Store, Wants, claims, idempotency, jobs, lookups
 from penstock.store.held import Held
 from penstock.store.rows import Tx
@@ -53,12 +55,21 @@ class Outdated(Exception):
     """What was remembered of a definition is not so any more: forget it, and begin again."""
 
 
+class Calls(Protocol):
+    """Calls that leave on a tenant's behalf."""
+
+    async def probe(self, tid: int, connection: str, method: str, path: str) -> Response: ...
+
+
 class Context:
     """Built once by wiring; shared by all doors."""
 
-    def __init__(self, store: Store, engine: Engine) -> None:
+    def __init__(self, store: Store, engine: Engine, keys: Keys | None = None, calls: Calls | None = None) -> None:
         self.store = store
         self.engine = engine
+        self.keys = keys
+        """Encrypt secrets; None: the installation has no key and stores none."""
+        self.calls = calls
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
         self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()

@@ -7,15 +7,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from penstock.core import codec, loading
+from penstock.core import codec, loading, references
+from penstock.core import definition as core
 from penstock.core.schema import Checker, compile_schema
 from penstock.errors import Invalid, NotFound, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, require
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.views import Definition, Deployed, Page, Version
-from penstock.store import definitions, lookups
+from penstock.store import connections, definitions, lookups, vault
 from penstock.store.lookups import VersionRow
+from penstock.store.reader import Read
 from penstock.store.rows import Tx
 
 _checkers: dict[tuple[str, str], Checker] = {}
@@ -25,6 +27,54 @@ def check(document: Any) -> tuple[str, list[Problem]]:
     """Everything that is wrong with a definition, and its code ("" when it has none)."""
     version, problems = loading.load(document)
     return ("" if version is None else version.code), problems
+
+
+async def validate(ctx: Context, actor: Actor, document: Any) -> list[Problem]:
+    """Everything that is wrong with a definition, and warnings of what it names and the tenant does not have."""
+    version, problems = loading.load(document)
+    return problems if version is None else [*problems, *await _unknown_names(ctx, actor.tenant.tid, version, document)]
+
+
+async def _unknown_names(ctx: Context, tid: int, version: core.Version, document: Any) -> list[Problem]:
+    """A warning for each place that names a secret or a connection that is not there (yet)."""
+    secret_places: list[tuple[str, str]] = []
+    connection_places: list[tuple[str, str]] = []
+    for code, graph in version.places.items():
+        node = graph.nodes[code]
+        if not isinstance(node, core.Http) or not (node.request.secrets or node.connection):
+            continue
+        pointer, written = _written(version, document, code)
+        if node.connection is not None:
+            connection_places.append((f"{pointer}/connection", node.connection))
+        secret_places += references.references(written, pointer)
+    if not secret_places and not connection_places:
+        return []
+
+    def look(reader: Read) -> tuple[frozenset[str], frozenset[str]]:
+        _, known = vault.several(reader, tid, frozenset(name for _, name in secret_places))
+        return frozenset(known), connections.known(reader, tid, frozenset(name for _, name in connection_places))
+
+    known_secrets, known_connections = await ctx.store.async_read(look)
+    return [
+        Problem(pointer, f"there is no {kind} {name!r} yet", f"unknown_{kind}", warning=True)
+        for kind, places, known in (
+            ("secret", secret_places, known_secrets),
+            ("connection", connection_places, known_connections),
+        )
+        for pointer, name in places
+        if name not in known
+    ]
+
+
+def _written(version: core.Version, document: Any, code: str) -> tuple[str, Any]:
+    """Where a node stands in its document, and what is written there."""
+    path = [code]
+    while owner := version.owners[path[0]]:
+        path.insert(0, owner)
+    pointer, place = "", document
+    for step in path:
+        pointer, place = f"{pointer}/nodes/{step}", place["nodes"][step]
+    return pointer, place
 
 
 def read(content: bytes, kind: Literal["json", "yaml"] | None) -> Any:
@@ -66,7 +116,8 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
     finally:
         ctx.deployed(tid, code)
     row = await _row(ctx, tid, code, latest.number)
-    return Deployed(row.definition_id, code, row.number, row.id, row.created_at, list(problems), unchanged)
+    warnings = [*problems, *await _unknown_names(ctx, tid, version, document)]
+    return Deployed(row.definition_id, code, row.number, row.id, row.created_at, warnings, unchanged)
 
 
 async def _row(ctx: Context, tid: int, code: str, number: int | None, *, looked_at_again: bool = False) -> VersionRow:

@@ -13,6 +13,7 @@ import msgspec
 from penstock.core import codec, migration
 from penstock.core import events as ev
 from penstock.core.decider import LEGAL, Step
+from penstock.core.references import marked
 from penstock.core.requests import Filter
 from penstock.core.schema import coerce
 from penstock.core.state import ROOT, Status
@@ -326,6 +327,9 @@ async def debug(
     """Give a visit its input or its result by hand: `given` holds exactly one of "input", "output"."""
     for name, value in given.items():
         check_size(value, f"/{name}")
+    if marked(given.get("input")):
+        # who may give a node its input may not send the tenant's secrets where he likes
+        require(actor, Action.SECRET_USE)
     if len(given) != 1:
         raise Invalid("give either an input or an output", [Problem("", "exactly one of input, output", "debug")])
 

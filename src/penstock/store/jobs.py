@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, literal_column, select
 from penstock.core import commands as do
 from penstock.core.run import HTTP_TOPIC
 from penstock.store import tables
+from penstock.store.reader import Read
 from penstock.store.rows import JOBS, PROCESSES, VISITS, Tx
 
 MOST_DELIVERIES = 10
@@ -180,3 +181,15 @@ def left(tx: Tx, queue: str, most: int) -> int:
 def expired(tx: Tx, most: int) -> list[tuple[int, int]]:
     """(pid, n) of jobs whose lease, or wait for an answer, has run out."""
     return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most}, of=[JOBS])]
+
+
+_p, _v = tables.processes.c, tables.versions.c
+_VERSION_OF = (
+    select(_p.tid, _v.digest, _v.document).join(tables.versions, _v.vid == _p.vid).where(_p.pid == bindparam("pid"))
+)
+
+
+def version_of(read: Read, pid: int) -> tuple[int, str, str] | None:
+    """Tenant, digest and document of the version a process runs now."""
+    row = read.row(_VERSION_OF, {"pid": pid})
+    return None if row is None else (row[0], row[1], row[2])

@@ -96,6 +96,10 @@ DOCUMENTS = Rows(tables.documents)
 DOCUMENT_LINKS = Rows(tables.document_links)
 PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
+SCHEDULES = Rows(tables.schedules)
+SECRETS = Rows(tables.secrets)
+CONNECTIONS = Rows(tables.connections)
+JOURNAL = Rows(tables.journal)
 
 
 def definition_key(did: int) -> int:

@@ -458,3 +458,85 @@ document_links = _table(
 process_values = _table("process_values", "pid key", _int("pid"), _text("key"), _text("value"))
 
 definition_values = _table("definition_values", "did key", _int("did"), _text("key"), _text("value"))
+
+# --- by the clock, and what calls need ------------------------------------------------------------------------------
+
+schedules = _table(
+    "schedules",
+    "sid",
+    _int("sid"),
+    _int("tid"),
+    _text("id"),
+    _text("definition"),
+    _int("version", null=True),
+    _text("cron", null=True),
+    _int("every", null=True),
+    _text("timezone"),
+    _text("input"),
+    _int("starts_at", null=True),
+    _int("ends_at", null=True),
+    _int("jitter"),
+    _text("overlap"),
+    _text("catch_up"),
+    _int("catch_up_limit"),
+    _text("state"),
+    _int("revision"),
+    _int("due_at", null=True),
+    _int("fires_at", null=True),
+    _int("last_due", null=True),
+    _text("last_process", null=True),
+    _int("last_pid", null=True),
+    _text("last_error", null=True),
+    _int("failures"),
+    _int("skipped"),
+    _int("created_at"),
+    _text("created_by"),
+    _int("modified_at"),
+    _text("modified_by"),
+    _unique("tid", "id"),
+    _index("schedules_definition", "tid", "definition", "id"),
+    _index("schedules_state", "tid", "state", "id"),
+    _index("schedules_due", "fires_at", where="fires_at IS NOT NULL"),
+)
+
+secrets = _table(
+    "secrets",
+    "tid name",
+    _int("tid"),
+    _text("name"),
+    _text("key"),
+    _text("value"),
+    _int("revision"),
+    _int("created_at"),
+    _text("created_by"),
+    _int("modified_at"),
+    _text("modified_by"),
+)
+
+connections = _table(
+    "connections",
+    "tid name",
+    _int("tid"),
+    _text("name"),
+    _text("document"),
+    _int("revision"),
+    _int("created_at"),
+    _text("created_by"),
+    _int("modified_at"),
+    _text("modified_by"),
+)
+
+journal = _table(
+    "journal",
+    "jid",
+    _serial("jid"),
+    _int("tid"),
+    _int("at"),
+    _text("actor"),
+    _text("type"),
+    _text("kind"),
+    _text("subject"),
+    _text("data"),
+    _int("feed", null=True),
+    _index("journal_feed", "feed", unique=True, where="feed IS NOT NULL"),
+)

@@ -195,10 +195,10 @@ def test_doctor(run, wiring):
 
 
 def test_config_show(run, tmp_path):
-    (tmp_path / "p.toml").write_text("port = 81\nmaster_key = 'hidden'\n")
+    (tmp_path / "p.toml").write_text("port = 81\nsecret_key = 'hidden'\n")
     answer = json.loads(run("config", "show", "--config", "p.toml", "--json").stdout)
     assert answer["port"] == {"value": 81, "source": "p.toml"}
-    assert answer["master_key"] == {"value": "***", "source": "p.toml"}
+    assert answer["secret_key"] == {"value": "***", "source": "p.toml"}
     assert "hidden" not in run("config", "show", "--config", "p.toml").stdout
 
 

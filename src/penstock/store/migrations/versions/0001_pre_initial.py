@@ -40,6 +40,20 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     )
     op.create_index("applications_tenant", "applications", ["tid", "aid"])
     op.create_table(
+        "connections",
+        big("tid"),
+        text("name"),
+        text("document"),
+        big("revision"),
+        big("created_at"),
+        text("created_by"),
+        big("modified_at"),
+        text("modified_by"),
+        sa.PrimaryKeyConstraint("tid", "name", name=op.f("connections_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "data",
         big("pid"),
         text("name"),
@@ -238,6 +252,29 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         postgresql_where=sa.text("state = 'READY'"),
     )
     op.create_table(
+        "journal",
+        sa.Column("jid", BIG, sa.Identity(always=False), nullable=False),
+        big("tid"),
+        big("at"),
+        text("actor"),
+        text("type"),
+        text("kind"),
+        text("subject"),
+        text("data"),
+        big("feed", nullable=True),
+        sa.PrimaryKeyConstraint("jid", name=op.f("journal_pkey")),
+        sqlite_autoincrement=True,
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "journal_feed",
+        "journal",
+        ["feed"],
+        unique=True,
+        sqlite_where=sa.text("feed IS NOT NULL"),
+        postgresql_where=sa.text("feed IS NOT NULL"),
+    )
+    op.create_table(
         "memberships",
         big("gid"),
         big("uid"),
@@ -360,6 +397,50 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_strict=True,
     )
     op.create_table(
+        "schedules",
+        big("sid"),
+        big("tid"),
+        text("id"),
+        text("definition"),
+        big("version", nullable=True),
+        text("cron", nullable=True),
+        big("every", nullable=True),
+        text("timezone"),
+        text("input"),
+        big("starts_at", nullable=True),
+        big("ends_at", nullable=True),
+        big("jitter"),
+        text("overlap"),
+        text("catch_up"),
+        big("catch_up_limit"),
+        text("state"),
+        big("revision"),
+        big("due_at", nullable=True),
+        big("fires_at", nullable=True),
+        big("last_due", nullable=True),
+        text("last_process", nullable=True),
+        big("last_pid", nullable=True),
+        text("last_error", nullable=True),
+        big("failures"),
+        big("skipped"),
+        big("created_at"),
+        text("created_by"),
+        big("modified_at"),
+        text("modified_by"),
+        sa.PrimaryKeyConstraint("sid", name=op.f("schedules_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("schedules_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_index("schedules_definition", "schedules", ["tid", "definition", "id"])
+    op.create_index(
+        "schedules_due",
+        "schedules",
+        ["fires_at"],
+        sqlite_where=sa.text("fires_at IS NOT NULL"),
+        postgresql_where=sa.text("fires_at IS NOT NULL"),
+    )
+    op.create_index("schedules_state", "schedules", ["tid", "state", "id"])
+    op.create_table(
         "scopes",
         big("pid"),
         big("n"),
@@ -378,6 +459,21 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("value"),
         big("pid"),
         sa.PrimaryKeyConstraint("tid", "did", "name", "value", "pid", name=op.f("search_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "secrets",
+        big("tid"),
+        text("name"),
+        text("key"),
+        text("value"),
+        big("revision"),
+        big("created_at"),
+        text("created_by"),
+        big("modified_at"),
+        text("modified_by"),
+        sa.PrimaryKeyConstraint("tid", "name", name=op.f("secrets_pkey")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
