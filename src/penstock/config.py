@@ -25,7 +25,7 @@ from penstock.errors import Invalid, Problem
 
 PREFIX = "PENSTOCK_"
 
-SECRETS = frozenset({"database_url", "master_key"})
+SECRETS = frozenset({"audit_key", "database_url", "master_key"})
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
@@ -59,6 +59,8 @@ class Settings:
     token_lifetime: timedelta = timedelta(hours=1)
     master_key: str | None = field(default=None, repr=False)
     """Encrypts what must be readable again (AK/SK, secrets of a tenant)."""
+    audit_key: str | None = field(default=None, repr=False)
+    """Signs the audit's seals: a private Ed25519 key in PEM. None: they are not signed."""
 
 
 @dataclass(frozen=True, slots=True)

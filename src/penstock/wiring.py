@@ -9,6 +9,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -24,6 +25,8 @@ import structlog
 import penstock
 from penstock.api import routes
 from penstock.api.door import Native
+from penstock.audit import signing
+from penstock.audit.sealing import Sealer
 from penstock.config import Settings
 from penstock.dialects.executions import routes as executions
 from penstock.engines import retention
@@ -40,6 +43,7 @@ from penstock.store.migrate import upgrade
 from penstock.web.routing import ASGIApp, Call, Door, Route
 from penstock.web.routing import Auth as NeedsAuth
 from penstock.web.site import Site
+from penstock.web.streaming import ABORT
 
 log = structlog.get_logger("penstock")
 
@@ -50,6 +54,7 @@ DEV_USERS = (
     ("ben@example.com", "Ben Okafor", ("staff", "risk"), ()),
     ("root@example.com", "Root", ("staff", "risk", "admins"), ("admin",)),
 )
+MOST_FILES = 1 << 20
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
@@ -71,6 +76,7 @@ class Platform:
     operations: Context
     credentials: Credentials
     cursor_key: bytes
+    sealer: Sealer
     ended: list[str] = field(default_factory=list)
     """Background tasks that ended by themselves: none may."""
 
@@ -83,7 +89,8 @@ class Platform:
             loops = Loops(store, engine)
             operations = Context(store, engine)
             credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
-            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store))
+            sealer = Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key))
+            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store), sealer)
         except BaseException:
             store.close()
             raise
@@ -99,6 +106,8 @@ class Platform:
         tasks = [
             asyncio.create_task(self.loops.run(), name="loops"),
             asyncio.create_task(http.run(), name="http jobs"),
+            asyncio.create_task(self.operations.streams.run(), name="event streams"),
+            asyncio.create_task(self.sealer.run(), name="sealer"),
             asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
         ]
         for task in tasks:
@@ -226,6 +235,12 @@ def configure_logging(settings: Settings) -> None:
 def serve(platform: Platform, host: str, port: int, started: Callable[[str], None] | None = None) -> None:
     """Serve until a signal. When it does, prints `ready http://…` and calls `started` with the address."""
     import uvicorn  # noqa: PLC0415 - only a server needs one
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
+
+    class Protocol(HttpToolsProtocol):
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -239,6 +254,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
 
         async def shutdown(self, sockets: Any = None) -> None:
             platform.engine.dispatcher.drain()
+            platform.operations.streams.close()
             await super().shutdown(sockets=sockets)
 
     config = uvicorn.Config(
@@ -246,7 +262,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -254,11 +270,21 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         timeout_graceful_shutdown=5,
         backlog=4096,
     )
+    _raise_file_limit()
     signal.signal(signal.SIGTERM, _leave)  # uvicorn takes it over, and raises it again when it has shut down
     try:
         Server(config).run()
     finally:
         platform.close()
+
+
+def _raise_file_limit() -> None:
+    """Every open connection is a file: as many as the machine's administrator allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(_signal: int, _frame: object) -> None:

@@ -34,6 +34,8 @@ class Action(StrEnum):
     JOB_WORK = "job.work"
     MESSAGE_SEND = "message.send"
     SIGNAL_SEND = "signal.send"
+    AUDIT_READ = "audit.read"
+    """The audit's list and export, and events of the journal: no line of `_USERS`, so administrators and applications alone."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

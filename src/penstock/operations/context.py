@@ -21,6 +21,7 @@ from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
 from penstock.errors import Conflict, NotFound
 from penstock.identity.model import Actor
+from penstock.operations.channels import Streams
 from penstock.store import Store, idempotency, jobs, lookups
 from penstock.store.held import Held
 from penstock.store.rows import Tx
@@ -55,6 +56,7 @@ class Context:
     def __init__(self, store: Store, engine: Engine) -> None:
         self.store = store
         self.engine = engine
+        self.streams = Streams(store)
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
         self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()

@@ -147,7 +147,7 @@ def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas) -> dict[st
     for status in (route.status, *route.also):
         found[str(status)] = {"description": HTTPStatus(status).phrase}
         if route.response is not None:
-            found[str(status)]["content"] = {JSON: {"schema": schemas.of(route.response)}}
+            found[str(status)]["content"] = {route.media: {"schema": schemas.of(route.response)}}
     kinds: list[type[errors.PenstockError]] = [*_ANYWHERE, *route.errors]
     if route.auth is Auth.REQUIRED:
         kinds.append(errors.Unauthenticated)

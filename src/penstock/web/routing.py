@@ -23,6 +23,7 @@ from penstock.web.auth import Authenticate, bearer_token, nobody
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
 from penstock.web.matching import Paths
 from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.streaming import Receive, Scope, Send, Streamed
 from penstock.web.waiting import ClientGone
 
 JSON = "application/json"
@@ -35,10 +36,6 @@ BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
 D = TypeVar("D")
-Message = dict[str, Any]
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Observe = Callable[["Route[Any] | None", int, float], None]
 
@@ -103,6 +100,11 @@ class Call(Generic[D]):
             self._actor = await self._authenticate(self.headers)
         return self._actor
 
+    async def reauthenticate(self) -> Actor:
+        """Asks again: what a stream was opened with may have been taken away since. Raises: Unauthenticated, Unavailable."""
+        self._actor = await self._authenticate(self.headers)
+        return self._actor
+
     async def gone(self) -> None:
         """Returns when the client has left; for `waiting.wait`."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -152,6 +154,8 @@ class Route(Generic[D]):
     query: type[msgspec.Struct] | None = None
     response: Any = None
     """Type of the answer's body; None is no body."""
+    media: str = JSON
+    """Content type of the answer; of a stream, `response` is the type of one of its parts."""
     status: int = 200
     also: Sequence[int] = ()
     """Other successful statuses, told by `Reply`."""
@@ -239,11 +243,16 @@ class Door(Generic[D]):
             return
         except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
             answer = self._failed(error, call)
-        await _send(send, answer)
+        if isinstance(answer, Streamed):
+            await answer.send(send, receive, scope)
+            status = 200
+        else:
+            await _send(send, answer)
+            status = answer.status
         if self._observe:
-            self._observe(getattr(call, "route", None), answer.status, time.perf_counter() - began)
+            self._observe(getattr(call, "route", None), status, time.perf_counter() - began)
 
-    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer | Streamed:
         compiled = self._match(call, scope)
         route = call.route = compiled.route
         content = call.content = await _read(call.headers, receive, compiled.max_body)
@@ -267,7 +276,9 @@ class Door(Generic[D]):
             raise NotFound("path", path)
         raise MethodNotAllowed(f"{method} is not allowed here", allow=sorted(there))
 
-    def _render(self, route: Route[D], result: Any) -> Answer:
+    def _render(self, route: Route[D], result: Any) -> Answer | Streamed:
+        if isinstance(result, Streamed):
+            return result
         if isinstance(result, Raw):
             return Answer(result.status, result.content, result.content_type.encode(), _headers(result.headers))
         status, headers = route.status, []
