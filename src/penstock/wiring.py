@@ -25,8 +25,9 @@ import structlog
 import penstock
 from penstock.api import routes
 from penstock.api.door import Native
-from penstock.audit import signing
+from penstock.audit import reading, signing
 from penstock.audit.sealing import Sealer
+from penstock.audit.verification import Report
 from penstock.config import Settings
 from penstock.dialects.executions import routes as executions
 from penstock.engines import retention
@@ -38,7 +39,7 @@ from penstock.identity.tokens import RANDOM_BYTES, new_secret
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
-from penstock.store import Store, maintenance, people
+from penstock.store import Store, maintenance, open_reader, people
 from penstock.store.migrate import upgrade
 from penstock.web.routing import ASGIApp, Call, Door, Route
 from penstock.web.routing import Auth as NeedsAuth
@@ -342,6 +343,23 @@ def backup(settings: Settings, target: Path) -> str:
 def restore(settings: Settings, source: Path) -> str:
     """`penstock restore`, while no server runs. Raises: Unavailable."""
     return maintenance.restore(database_url(settings), source)
+
+
+def verify_audit(
+    settings: Settings, tenant: str | None, key: str | None, anchor: reading.Anchor | None
+) -> list[Report]:
+    """`penstock audit verify`, of all tenants or one; a server may run. Raises: NotFound, Unavailable, Invalid (the key)."""
+    check = None if key is None else signing.checker(key)
+    with contextlib.closing(open_reader(database_url(settings))) as opened:
+        return [
+            reading.verify_database(opened, tid, id, check, anchor) for tid, id, _ in reading.tenants(opened, tenant)
+        ]
+
+
+def verify_export(file: Path, key: str | None, anchor: reading.Anchor | None) -> Report:
+    """`penstock audit verify --file`, of one tenant. Raises: Invalid."""
+    with file.open("rb") as lines:
+        return reading.verify_file(lines, None if key is None else signing.checker(key), anchor)
 
 
 def doctor(settings: Settings) -> list[tuple[str, bool, str]]:

@@ -76,14 +76,14 @@ class ExportQuery(models.Request, frozen=True, kw_only=True):
 
 
 class ProcessEventQuery(models.Request, frozen=True, kw_only=True):
-    type: list[Type] = []
+    type: list[Type] = msgspec.field(default_factory=list)
     after: Feed | None = None
 
 
 class EventQuery(models.Request, frozen=True, kw_only=True):
     process: str | None = None
     definition: models.Name | None = None
-    type: list[Type] = []
+    type: list[Type] = msgspec.field(default_factory=list)
     mine: bool = False
     after: Feed | None = None
 

@@ -38,7 +38,7 @@ def verify_database(
 ) -> Report:
     """Everything a tenant has. The server may run meanwhile."""
     verification = Verification(tenant, check, anchor)
-    number = position = 0
+    number, position = 0, -feed.NEVER  # a row with a number below 1 was put in by somebody
     while True:
         chunk, position = reader.read(lambda read: _part(read, verification, tid, number, position), limit=LIMIT)  # noqa: B023
         if not chunk:
@@ -104,6 +104,7 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leaves: str = ""
     digest: str = ""
     signature: str | None = None
+    erased: str | None = None
     end: bool = False
 
 
@@ -122,6 +123,8 @@ def verify_file(lines: Iterable[bytes], check: Check | None = None, anchor: Anch
                 raise ValueError("an export begins with a line that says so")
             elif line.end:
                 ended = True
+            elif line.erased is not None:
+                verification.erasure(line.erased)
             elif line.seal is not None:
                 verification.seal(_seal(line))
             else:

@@ -9,6 +9,7 @@ was written anew. For that it is given a seal that must be there (`anchor`), and
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from bisect import bisect_right
 from typing import Literal
@@ -17,7 +18,7 @@ import msgspec
 
 from penstock.audit.digests import Leaf, row_digest, seal_digest, unpack
 from penstock.audit.signing import Check
-from penstock.core import codec
+from penstock.store import seals
 from penstock.store.feed import Entry
 from penstock.store.seals import ERASED, Seal, parse_ranges
 
@@ -86,6 +87,11 @@ class Verification:
         """A row without a number where every row has one."""
         self._tell(Finding("inserted", text))
 
+    def erasure(self, feeds: str) -> None:
+        """Retention has removed rows with these numbers."""
+        with contextlib.suppress(ValueError):
+            self._erased += parse_ranges(feeds)
+
     def cut_off(self) -> None:
         """An exported file ends before its end."""
         self._tell(Finding("file", "the file is cut off: its last line is not the end of an export"))
@@ -108,7 +114,7 @@ class Verification:
             if found == digest:
                 self._sound += 1
                 if row is not None and _is_erasure(row):
-                    self._erased += _erased(row)
+                    self.erasure(seals.erased(row))
                 continue
             self._lost[digest] = feed
             if row is None or found is None:
@@ -191,7 +197,9 @@ class Verification:
     def _settle_missing(self) -> int:
         """Tell what is missing and was not erased by retention; answers how many rows were."""
         # what was erased a moment ago is in a row that is not sealed yet
-        self._erased += [run for row in self._rows.values() if _is_erasure(row) for run in _erased(row)]
+        for row in self._rows.values():
+            if _is_erasure(row):
+                self.erasure(seals.erased(row))
         runs = sorted(self._erased)
         starts = [low for low, _ in runs]
         moved = {self._lost.get(digest) for _, digest, _, _ in self._odd}
@@ -215,13 +223,6 @@ class Verification:
 
 def _is_erasure(row: Entry) -> bool:
     return row.type == ERASED and not row.of_process
-
-
-def _erased(row: Entry) -> list[tuple[int, int]]:
-    try:
-        return list(parse_ranges(codec.decode_json(row.data)["feeds"]))
-    except (ValueError, KeyError, TypeError):
-        return []
 
 
 def _name(row: Entry) -> str:

@@ -6,7 +6,7 @@
 Runs anywhere: imports nothing of the server.
 """
 
-from penstock.client.calls import Api, Definitions, Items, Jobs, Processes, Values
+from penstock.client.calls import Api, Audit, Definitions, Items, Jobs, Processes, Values
 from penstock.client.clients import AsyncClient, Client, Transport
 from penstock.client.credentials import Credentials, Grant
 from penstock.client.errors import (
@@ -33,12 +33,12 @@ from penstock.client.errors import (
     WrongState,
 )
 from penstock.client.exchange import NO_RETRY, Retry
-from penstock.client.models import Failure, NewProcess, Page
+from penstock.client.models import Event, Failure, NewProcess, Page
 from penstock.client.request import Async, Request, Sync
 
 __all__ = [
-    "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Client", "ClientError", "Conflict",
-    "Credentials", "CredentialsError", "Definitions", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
+    "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Audit", "Client", "ClientError", "Conflict",
+    "Credentials", "CredentialsError", "Definitions", "Event", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
     "LeaseLost", "LimitExceeded", "MethodNotAllowed", "NewProcess", "NotFound", "Page", "Problem", "ProblemDetails",
     "Processes", "Request", "Retry", "ServerError", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
     "UnexpectedAnswer", "Unreachable", "UnsupportedMediaType", "Values", "WrongState",

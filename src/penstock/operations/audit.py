@@ -99,6 +99,12 @@ class _Sealed(msgspec.Struct, omit_defaults=True):
     signature: str | None = None
 
 
+class _Erased(msgspec.Struct):
+    """What retention has removed, by a row of the journal above the exported part."""
+
+    erased: str
+
+
 class _End(msgspec.Struct):
     end: bool
     to: int
@@ -118,7 +124,7 @@ async def export(ctx: Context, actor: Actor, start: int, to: int | None) -> Asyn
     if start > head + 1:
         message = f"the feed has only come to {head}"
         raise Invalid(f"from: {message}", [Problem("from", message, "out_of_range")])
-    if to is not None and to < start:
+    if to is not None and to < start - 1:  # one below it: a client whose connection broke wants the end alone
         raise Invalid("to: is below from", [Problem("to", "is below from", "out_of_range")])
     return _lines(ctx, actor, start, head if to is None else min(to, head))
 
@@ -132,7 +138,7 @@ async def _lines(ctx: Context, actor: Actor, start: int, end: int) -> AsyncGener
         if text:
             yield text
     later = await ctx.store.async_read(lambda read: seals.erasures(read, tenant.tid, end))
-    yield b"".join(_row(entry) for entry in later) + _line(_End(end=True, to=end)) + b"\n"
+    yield b"".join(_line(_Erased(feeds)) + b"\n" for feeds in later) + _line(_End(end=True, to=end)) + b"\n"
 
 
 def _part(read: Read, tid: int, position: int, end: int) -> tuple[bytes, int]:

@@ -23,7 +23,7 @@ from penstock.store.reader import Read, Reader
 from penstock.store.rows import Rows, Tx
 from penstock.store.writer import Writer
 
-__all__ = ["Read", "Rows", "Stats", "Store", "Tx", "Unit", "reading"]
+__all__ = ["Read", "Rows", "Stats", "Store", "Tx", "Unit", "open_reader"]
 
 T = TypeVar("T")
 Unit = Callable[[Tx], T]
@@ -139,7 +139,7 @@ class Store:
         self.close()
 
 
-def reading(url: str) -> Reader:
+def open_reader(url: str) -> Reader:
     """A reader alone, beside a server that may run. Raises: Invalid (address)."""
     address = Address.parse(url)
     return Reader(lambda: _reader(address), connections=1)

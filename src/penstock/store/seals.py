@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, exists, func, select
 
+from penstock.core import codec
 from penstock.store import tables
 from penstock.store.feed import JOURNAL_ENTRIES, Entry
 from penstock.store.reader import Read
@@ -103,14 +104,22 @@ def between(read: Read, tid: int, low: int, high: int, most: int) -> list[Seal]:
     return [Seal(*row) for row in read.rows(_BETWEEN, {"tid": tid, "low": low, "high": high, "most": most})]
 
 
-def erasures(read: Read, tid: int, above: int) -> list[Entry]:
-    """What the journal says above a feed number of rows that retention has removed: some may be from below it."""
-    return [Entry(*row) for row in read.rows(_ERASURES, {"tid": tid, "above": above})]
+def erasures(read: Read, tid: int, above: int) -> list[str]:
+    """Ranges of rows that retention has removed, as the journal says it above a feed number: some may be from below it."""
+    return [erased(Entry(*row)) for row in read.rows(_ERASURES, {"tid": tid, "above": above})]
 
 
 def sealed(tx: Tx, tid: int) -> int:
     """Up to which feed number a tenant's rows are sealed."""
     return int(tx.select(_SEALED, {"tid": tid}, of=[SEALS])[0][0] or 0)
+
+
+def erased(row: Entry) -> str:
+    """The ranges in a row of the journal that tells of an erasure; "" where there are none to read."""
+    try:
+        return str(codec.decode_json(row.data)["feeds"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def ranges(feeds: list[int]) -> str:
