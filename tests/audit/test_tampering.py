@@ -209,7 +209,9 @@ def test_what_retention_erases_leaves_the_chain_sound_and_nothing_else_may_go_wi
     async def main():
         async with sealed(url) as stage:
             gone = (await feeds(stage))[:3]
-            await stage.edit("UPDATE processes SET ended_at = 1 WHERE pid IN (SELECT pid FROM history WHERE feed < ?)", gone[-1])
+            await stage.edit(
+                "UPDATE processes SET ended_at = 1 WHERE pid IN (SELECT pid FROM history WHERE feed < ?)", gone[-1]
+            )
             now = await stage.store.submit_async(lambda tx: tx.now)
             assert await retention.clean(stage.store, 1, now) == 2
             erased = len(gone) - len([feed for feed in await feeds(stage) if feed in gone])
@@ -262,7 +264,9 @@ def test_an_export_is_verified_without_the_database(url):
             assert told(reading.verify_file(lines[:row] + lines[row + 1 :])) == [("deleted", feed)]
             assert told(reading.verify_file(lines[:-1])) == [("file", None)]
             later = lines[row].replace(b'"feed":%d' % feed, b'"feed":%d' % (feed + 10_000))
-            assert told(reading.verify_file([*lines[:row], *lines[row + 1 : -1], later, lines[-1]])) == [("deleted", feed)]
+            assert told(reading.verify_file([*lines[:row], *lines[row + 1 : -1], later, lines[-1]])) == [
+                ("deleted", feed)
+            ]
 
     asyncio.run(main())
 
@@ -305,7 +309,7 @@ def test_seals_hold_so_many_rows_at_most_and_follow_each_other(url, monkeypatch)
 
 def test_tenants_have_chains_of_their_own(url):
     async def main():
-        async with sealed(url) as stage:
+        async with sealed(url):
             with contextlib.closing(open_reader(url)) as reader:
                 first = reading.tenants(reader, None)
             assert [code for _, _, code in first] == ["t"]

@@ -4,7 +4,8 @@ Theory of operation
   A tenant with open streams has a `Channel`: how far its feed has been read, and the last few events. It reads when a notice says
   that rows have got their numbers, never by the clock. A stream that begins further back reads for itself until it has come to
   where the channel is, and joins it between two events: so every event comes once, in order. What was read is one object for all
-  streams. A stream that does not take what waits for it is cut off and resumes by number; marks tell it numbers it need not see.
+  streams. A stream for which too much waits reads for itself again; one that takes nothing any more is cut off, and resumes by
+  number. Marks tell a client how far its stream has come though there was nothing for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterable
 from penstock.errors import Invalid, LimitExceeded, PenstockError, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import Target
-from penstock.operations.events import Batch, Mark, Stream, Told, Wanted, about, event
+from penstock.operations.events import BATCH_BYTES, Batch, Mark, Stream, Told, Wanted, about, event
 from penstock.store import Read, Store, feed, items, lookups
 from penstock.store.feed import Entry
 
@@ -129,9 +130,15 @@ class Channel:
 
         async with self._hub.catching:
             found = await self._hub.store.async_read(read)
-            told = await self._told(found, audience=wanted.mine)
-        stream.position = found[-1].feed if len(found) == ROWS else upto
+            some = _as_many_as_fit(found)
+            told = await self._told(some, audience=wanted.mine)
+        stream.position = some[-1].feed if len(some) < len(found) or len(found) == ROWS else upto
         return [*(each for each in told if stream.wants(each)), Mark(stream.position)]
+
+    def part(self, stream: Stream) -> None:
+        """The stream reads for itself again, until it joins."""
+        self._hub.unbucket(self, stream)
+        self._set(stream).discard(stream)
 
     def leave(self, stream: Stream) -> None:
         self._set(stream).discard(stream)
@@ -179,6 +186,16 @@ class Channel:
             starter=entry.starter,
         )
         return Told(event(entry), len(entry.data) + 300, target, audience)
+
+
+def _as_many_as_fit(found: list[Entry]) -> list[Entry]:
+    """The first, and as many more as make a batch."""
+    size = 0
+    for at, entry in enumerate(found):
+        size += len(entry.data)
+        if at and size > BATCH_BYTES:
+            return found[:at]
+    return found
 
 
 class Streams:
@@ -296,8 +313,11 @@ class Streams:
         self._buckets[self._next_bucket].add((channel, stream))
         return self._next_bucket
 
-    def left(self, channel: Channel, stream: Stream) -> None:
+    def unbucket(self, channel: Channel, stream: Stream) -> None:
         self._buckets[stream.bucket].discard((channel, stream))
+
+    def left(self, channel: Channel, stream: Stream) -> None:
+        self.unbucket(channel, stream)
         self._forget(channel, stream.actor.tenant.tid, stream.wanted)
 
     def _forget(self, channel: Channel, tid: int, wanted: Wanted) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol
@@ -23,6 +24,8 @@ WAITING = 1_000
 WAITING_BYTES = 256 << 10
 BATCH_BYTES = 64 << 10
 """About what a stream hands out in one go."""
+STALLED = 30.0
+"""Seconds after which a client that takes nothing of what waits is cut off."""
 
 
 def event(entry: Entry) -> Event:
@@ -58,13 +61,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class Told:
     """An event as all streams of a node share it."""
 
-    __slots__ = ("action", "audience", "event", "frame", "size", "target")
+    __slots__ = ("action", "audience", "event", "feed", "frame", "size", "target")
 
     def __init__(self, event: Event, size: int, target: Target, audience: frozenset[str] | None) -> None:
         self.event = event
         self.size = size
         self.target = target
         self.action = Action.AUDIT_READ if event.process is None else Action.PROCESS_READ
+        self.feed = event.feed
         self.audience = audience
         """Whom the process's items are for; None when nobody wanted to know."""
         self.frame: bytes | None = None
@@ -84,6 +88,7 @@ class Source(Protocol):
     """Where a stream's events come from: its tenant's channel."""
 
     def join(self, stream: Stream) -> bool: ...
+    def part(self, stream: Stream) -> None: ...
     async def catch_up(self, stream: Stream) -> Batch: ...
     def leave(self, stream: Stream) -> None: ...
 
@@ -105,27 +110,41 @@ class Stream:
         self._size = 0
         self._wake: asyncio.Future[None] | None = None
         self._left = False
+        self._behind = False
+        """More came than may wait: what comes next is read by the stream for itself."""
+        self._handed = position
+        """Up to which number everything has been handed out."""
+        self._handed_at = time.monotonic()
 
     # -- from the channel --------------------------------------------------------------------------------------------
 
     def offer(self, told: Told) -> None:
-        if self.ended or told.event.feed <= self.position:
+        if self.ended or self._behind or told.event.feed <= self.position:
             return
         self.position = told.event.feed
         if not self.wants(told):
             return
         self._size += told.size
         if self._queue and (len(self._queue) >= WAITING or self._size > WAITING_BYTES):
+            self._fall_behind()
+        else:
+            self._queue.append(told)
+        self._notify()
+
+    def _fall_behind(self) -> None:
+        """Too much waits: let it go, and read it again when the client has taken what it has."""
+        self._behind = True
+        self._queue.clear()
+        self._size = 0
+        self.position = self._handed
+
+    def beat(self, position: int) -> None:
+        """A sign of life, and how far the stream has come. Cuts off who takes nothing any more."""
+        if (self._queue or self._behind) and time.monotonic() - self._handed_at > STALLED:
             log.info("an event stream of %s is cut off: it does not take what waits for it", self.actor.principal)
             self.end()
             self.abort()
-            return
-        self._queue.append(told)
-        self._notify()
-
-    def beat(self, position: int) -> None:
-        """A sign of life, and how far the stream has come."""
-        if not self._queue and not self.ended:
+        elif not (self._queue or self._behind or self.ended):
             self.position = max(self.position, position)
             self._queue.append(Mark(self.position))
             self._notify()
@@ -158,12 +177,26 @@ class Stream:
     async def batches(self) -> AsyncIterator[Batch]:
         """Events and marks in order, until the stream has ended. Raises: Unavailable while it catches up."""
         yield [Mark(self.position)]
-        while not self.ended and not self._channel.join(self):
-            yield await self._channel.catch_up(self)
+        while not self._over():
+            while not self._channel.join(self):
+                yield await self._channel.catch_up(self)
+                self._handed, self._handed_at = self.position, time.monotonic()
+                if self._over():
+                    return
+            async for batch in self._live():
+                yield batch
+            self._channel.part(self)
+            self._behind = False
+
+    def _over(self) -> bool:
+        return self.ended
+
+    async def _live(self) -> AsyncIterator[Batch]:
+        """What the channel offers, until too much of it waits."""
         while True:
             while self._queue and not self._left:
                 yield self._taken()
-            if self.ended:
+            if self.ended or self._behind:
                 return
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
@@ -171,9 +204,11 @@ class Stream:
 
     def _taken(self) -> Batch:
         taken: Batch = []
+        self._handed_at = time.monotonic()
         size = 0
         while self._queue and size < BATCH_BYTES:
             each = self._queue.popleft()
+            self._handed = each.feed
             if isinstance(each, Told):
                 size += each.size
                 self._size -= each.size
