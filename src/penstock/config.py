@@ -25,7 +25,7 @@ from penstock.errors import Invalid, Problem
 
 PREFIX = "PENSTOCK_"
 
-SECRETS = frozenset({"database_url", "secret_key"})
+SECRETS = frozenset({"audit_key", "database_url", "secret_key"})
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
@@ -65,6 +65,8 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)
     """Encrypts what must be readable again (secrets of a tenant): 32 bytes in base64. Several with commas or line ends between:
     the first encrypts, all decrypt."""
+    audit_key: str | None = field(default=None, repr=False)
+    """Signs the audit's seals: a private Ed25519 key in PEM. None: they are not signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import secrets
 import signal
 import sys
@@ -24,6 +25,9 @@ import structlog
 import penstock
 from penstock.api import routes
 from penstock.api.door import Native
+from penstock.audit import reading, signing
+from penstock.audit.sealing import Sealer
+from penstock.audit.verification import Report
 from penstock.config import Settings
 from penstock.dialects.cloudio import routes as cloudio
 from penstock.dialects.executions import routes as executions
@@ -42,11 +46,12 @@ from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.operations.secrets import rotate
 from penstock.outbound import Outbound
-from penstock.store import Store, maintenance, people
+from penstock.store import Store, maintenance, open_reader, people
 from penstock.store.migrate import upgrade
 from penstock.web.routing import ASGIApp, Call, Door, Route
 from penstock.web.routing import Auth as NeedsAuth
 from penstock.web.site import Site
+from penstock.web.streaming import ABORT
 
 log = structlog.get_logger("penstock")
 
@@ -58,6 +63,7 @@ DEV_USERS = (
     ("ben@example.com", "Ben Okafor", ("staff", "risk"), ()),
     ("root@example.com", "Root", ("staff", "risk", "admins"), ("admin",)),
 )
+MOST_FILES = 1 << 20
 ANYWHERE = ("0.0.0.0/0", "::/0")
 
 
@@ -90,6 +96,7 @@ class Platform:
     credentials: Credentials
     cursor_key: bytes
     blobs: Blobs
+    sealer: Sealer
     ended: list[str] = field(default_factory=list)
     """Background tasks that ended by themselves: none may."""
 
@@ -117,6 +124,7 @@ class Platform:
                 credentials=Credentials(operations, int(settings.token_lifetime.total_seconds())),
                 cursor_key=_installation_key(store),
                 blobs=blobs,
+                sealer=Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key)),
             )
         except BaseException:
             store.close()
@@ -131,6 +139,8 @@ class Platform:
             asyncio.create_task(self.loops.run(), name="loops"),
             asyncio.create_task(self.scheduler.run(), name="schedules"),
             asyncio.create_task(http.run(), name="http jobs"),
+            asyncio.create_task(self.operations.streams.run(), name="event streams"),
+            asyncio.create_task(self.sealer.run(), name="sealer"),
             asyncio.create_task(retention.run(self.store, self.settings.retention_days), name="retention"),
             asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]
@@ -270,6 +280,12 @@ def configure_logging(settings: Settings) -> None:
 def serve(platform: Platform, host: str, port: int, started: Callable[[str], None] | None = None) -> None:
     """Serve until a signal. When it does, prints `ready http://…` and calls `started` with the address."""
     import uvicorn  # noqa: PLC0415 - only a server needs one
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol  # noqa: PLC0415
+
+    class Protocol(HttpToolsProtocol):
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self.scope["extensions"] = {ABORT: {"abort": self.transport.abort}}
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: Any = None) -> None:
@@ -283,6 +299,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
 
         async def shutdown(self, sockets: Any = None) -> None:
             platform.engine.dispatcher.drain()
+            platform.operations.streams.close()
             await super().shutdown(sockets=sockets)
 
     config = uvicorn.Config(
@@ -290,7 +307,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=Protocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -299,11 +316,21 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         timeout_graceful_shutdown=5,
         backlog=4096,
     )
+    _raise_file_limit()
     signal.signal(signal.SIGTERM, _leave)  # uvicorn takes it over, and raises it again when it has shut down
     try:
         Server(config).run()
     finally:
         platform.close()
+
+
+def _raise_file_limit() -> None:
+    """Every open connection is a file: as many as the machine's administrator allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _leave(_signal: int, _frame: object) -> None:
@@ -402,6 +429,23 @@ def _dev_key(path: Path) -> str:
     if not path.exists():
         _write_text_private(path, encode_key(secrets.token_bytes(KEY_BYTES)))
     return path.read_text().strip()
+
+
+def verify_audit(
+    settings: Settings, tenant: str | None, key: str | None, anchor: reading.Anchor | None
+) -> list[Report]:
+    """`penstock audit verify`, of all tenants or one; a server may run. Raises: NotFound, Unavailable, Invalid (the key)."""
+    check = None if key is None else signing.checker(key)
+    with contextlib.closing(open_reader(database_url(settings))) as opened:
+        return [
+            reading.verify_database(opened, tid, id, check, anchor) for tid, id, _ in reading.tenants(opened, tenant)
+        ]
+
+
+def verify_export(file: Path, key: str | None, anchor: reading.Anchor | None) -> Report:
+    """`penstock audit verify --file`, of one tenant. Raises: Invalid."""
+    with file.open("rb") as lines:
+        return reading.verify_file(lines, None if key is None else signing.checker(key), anchor)
 
 
 def doctor(settings: Settings) -> list[tuple[str, bool, str]]:

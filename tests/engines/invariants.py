@@ -41,13 +41,14 @@ def problems(read: Read, dialect: str, began: dict[int, int]) -> list[str]:
 
 def _feed(read: Read, dialect: str) -> list[str]:
     rows = read.rows("SELECT feed, pid, seq FROM history ORDER BY feed")
-    feeds = [feed for feed, _, _ in rows]
+    # one order for both: what happens to processes and what is done else
+    feeds = [feed for feed, _, _ in rows] + [feed for (feed,) in read.rows("SELECT feed FROM journal")]
     found = []
     if None in feeds:
         found.append("history without feed number")
     if len(set(feeds)) != len(feeds):
         found.append("a feed number stands twice")
-    if dialect != "sqlite" and None not in feeds and feeds != list(range(1, len(feeds) + 1)):
+    if dialect != "sqlite" and None not in feeds and sorted(feeds) != list(range(1, len(feeds) + 1)):
         found.append("feed numbers have gaps")
     last: dict[int, int] = {}
     for _, pid, seq in rows:

@@ -17,7 +17,7 @@ from penstock.identity.model import Actor, Kind, Tenant
 from penstock.operations import definitions, items, jobs, messages, people, processes
 from penstock.operations.jobs import Completed, Failed, Poll, Thrown, job_id
 from penstock.operations.processes import Commands, StartProcess
-from penstock.store import feed
+from penstock.store import feed, seals
 from penstock.store import people as stored_people
 from penstock.wiring import Platform
 
@@ -232,6 +232,19 @@ class Stage:
             return waiting == 0 and due == 0
 
         await self.until(still)
+
+    async def sealed(self) -> None:
+        """Wait until every row has its number and is sealed."""
+        sealer = self.platform.sealer
+        sealer._mine = True  # no other node seals: nobody to wait for
+
+        async def all_sealed() -> bool:
+            await sealer.turn()
+            if not await self._numbered():
+                return False
+            return not await self.store.async_read(seals.waiting)
+
+        await self.until(all_sealed)
 
     async def check(self) -> None:
         """The invariants of every process in the database."""

@@ -1,7 +1,7 @@
 """Feed numbers on one node; several are in tests/engines/test_nodes.py."""
 
-from penstock.store import feed
-from penstock.store.rows import HISTORY
+from penstock.store import feed, journal
+from penstock.store.rows import HISTORY, JOURNAL
 from store.making import row
 
 
@@ -49,3 +49,45 @@ def test_a_group_that_fails_uses_up_no_number(store):
     assert store.submit(doomed).exception(30) is not None
     store.submit(lambda tx: feed.number(tx, 10)).result(30)
     assert store.read(lambda read: read.rows("SELECT feed FROM history")) == [(1,)]
+
+
+def test_history_and_journal_are_one_order(store):
+    """By time where both wait for their numbers, as they are written where one writes."""
+    if store.dialect == "sqlite":
+        store.submit(lambda tx: journal.record(tx, 7, "app:a", "GroupCreated", "group", "g", {"name": "G"})).result(30)
+        store.submit(lambda tx: tx.put(HISTORY, row(HISTORY, pid=1, seq=1, tid=7, feed=feed.place(tx, 7)))).result(30)
+        store.submit(lambda tx: journal.record(tx, 7, "app:a", "GroupCreated", "group", "h", {})).result(30)
+        found = store.read(lambda read: feed.after(read, 7, 0, 10))
+        assert [entry.subject for entry in found] == ["g", None, "h"]
+        assert [entry.feed for entry in found] == sorted({entry.feed for entry in found})
+        return
+    write(store, (1, 1, 30), (2, 1, 10))
+
+    def unit(tx):
+        for at in (20, 40):
+            tx.put(JOURNAL, row(JOURNAL, jid=None, at=at, feed=None))
+
+    store.submit(unit).result(30)
+    assert store.submit(lambda tx: feed.number(tx, 3)).result(30) == 3
+    assert store.submit(lambda tx: feed.number(tx, 3)).result(30) == 1
+    found = store.read(lambda read: feed.after(read, 0, 0, 10))
+    assert [(entry.feed, entry.at, entry.of_process) for entry in found] == [
+        (1, 10, True), (2, 20, False), (3, 30, True), (4, 40, False),
+    ]  # fmt: skip
+    assert [entry.feed for entry in store.read(lambda read: feed.after(read, 0, 1, 2))] == [2, 3]
+    assert [entry.feed for entry in store.read(lambda read: feed.after(read, 0, 1, 9, 3))] == [2, 3]
+    assert store.read(lambda read: feed.head(read, 0)) == 4
+    assert store.read(lambda read: feed.head(read, 1)) == 0
+
+
+def test_listeners_hear_whose_rows_got_numbers(store):
+    heard: list[str] = []
+    store.listen(heard.extend)
+
+    def unit(tx):
+        for tid in (3, 4, 3):
+            tx.put(JOURNAL, row(JOURNAL, jid=None, tid=tid, feed=feed.place(tx, tid)))
+
+    store.submit(unit).result(30)
+    store.submit(lambda tx: feed.number(tx, 10)).result(30)
+    assert sorted(each for each in heard if each.startswith("feed:")) == ["feed:3", "feed:4"]

@@ -102,7 +102,7 @@ def test_nothing_is_left_to_migrate(url):
         here = connection.dialect.name
 
         def include(item, _name, kind, _reflected, _other):
-            return not (kind == "index" and item.name == "history_unfed" and here == "sqlite")
+            return not (kind == "index" and str(item.name).endswith("_unfed") and here == "sqlite")
 
         context = MigrationContext.configure(connection, opts={"include_object": include, "compare_type": True})
         assert compare_metadata(context, tables.metadata) == [], REGENERATE

@@ -68,6 +68,7 @@ def test_an_old_process_goes_with_everything_and_nothing_else(url):
             await stage.edit("UPDATE processes SET ended_at = ended_at - ? WHERE ended_at IS NOT NULL", 10 * DAY)
             young = await made(stage)
             await stage.check()
+            await stage.sealed()
             now = await stage.store.submit_async(lambda tx: tx.now)
             gone = {pid for (pid,) in await stage.rows("SELECT pid FROM processes WHERE ended_at < ?", now - 9 * DAY)}
             assert len(gone) == 2  # with its child
@@ -96,10 +97,14 @@ def test_it_goes_in_chunks_that_leave_room_for_others(url, monkeypatch):
             await stage.deploy(graph("s", {"s": {"kind": "set", "vars": {"x": 1}}}))
             await asyncio.gather(*(stage.start("s") for _ in range(45)))
             await stage.edit("UPDATE processes SET ended_at = 1 WHERE pid % 3 > 0")
+            await stage.sealed()
             remove = stored.remove
-            monkeypatch.setattr(
-                retention.retention, "remove", lambda tx, pids: (units.append(len(pids)), remove(tx, pids))
-            )
+
+            def counted(tx, pids):
+                units.append(len(pids))
+                return remove(tx, pids)
+
+            monkeypatch.setattr(retention.retention, "remove", counted)
             now = await stage.store.submit_async(lambda tx: tx.now)
             removed = await retention.clean(stage.store, 1, now)
             assert removed == 45 - await stage.one("SELECT count(*) FROM processes")

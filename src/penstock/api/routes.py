@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import connections, definitions, documents, processes, schedules, work
+from penstock.api import connections, definitions, documents, events, processes, schedules, work
 from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
@@ -18,6 +18,7 @@ ROUTES = (
     *documents.ROUTES,
     *schedules.ROUTES,
     *connections.ROUTES,
+    *events.ROUTES,
 )
 
 
@@ -32,7 +33,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
         max_body=max_body,
-        description="Definitions, processes, items, jobs, values, messages, signals, documents, schedules, secrets and connections.",
+        description="Definitions, processes, items, jobs, values, messages, documents, schedules, secrets, audit and events.",
     )
     describe(made, words=WORDS, tags=TOPICS)
     return made

@@ -13,7 +13,19 @@ import typer
 from typer.core import TyperGroup
 
 from penstock import __version__
-from penstock.cli import commands, definitions, documents, inbox, processes, schedules, server, testing, values, work
+from penstock.cli import (
+    audit,
+    commands,
+    definitions,
+    documents,
+    inbox,
+    processes,
+    schedules,
+    server,
+    testing,
+    values,
+    work,
+)
 
 # Typer's usage errors are click's, which newer typers bring along under another name.
 _Usage: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -79,5 +91,5 @@ def root(
     """One durable engine for people, code, robots and devices."""
 
 
-for room in (server, definitions, testing, processes, commands, schedules, inbox, documents, values, work):
+for room in (server, definitions, testing, processes, commands, schedules, inbox, documents, values, work, audit):
     room.register(app)

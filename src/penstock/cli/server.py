@@ -39,7 +39,7 @@ def dev(
     config: ConfigFile = None,
 ) -> None:
     """Serve a demo tenant from one folder, with SQLite."""
-    settings = _load(config, data_dir=str(data), host=host, port=port).settings
+    settings = load_settings(config, data_dir=str(data), host=host, port=port).settings
     from penstock import wiring  # noqa: PLC0415 - the server, only to serve
 
     wiring.run_dev(data, settings.host, settings.port, settings)
@@ -47,7 +47,7 @@ def dev(
 
 def serve(config: ConfigFile = None, host: Host = None, port: Port = None) -> None:
     """Serve, as the settings say."""
-    settings = _load(config, host=host, port=port).settings
+    settings = load_settings(config, host=host, port=port).settings
     from penstock import wiring  # noqa: PLC0415
 
     wiring.run_server(settings)
@@ -58,7 +58,7 @@ def migrate(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = F
     from penstock import wiring  # noqa: PLC0415
 
     _report(
-        _load(config, data_dir=None if data is None else str(data)).settings,
+        load_settings(config, data_dir=None if data is None else str(data)).settings,
         wiring.migrate,
         "migrating",
         as_json=as_json,
@@ -76,7 +76,7 @@ def backup(
     from penstock import wiring  # noqa: PLC0415
 
     _report(
-        _load(config, data_dir=None if data is None else str(data)).settings,
+        load_settings(config, data_dir=None if data is None else str(data)).settings,
         lambda settings: wiring.backup(settings, target),
         "backing up",
         as_json=as_json,
@@ -94,7 +94,7 @@ def restore(
     from penstock import wiring  # noqa: PLC0415
 
     _report(
-        _load(config, data_dir=None if data is None else str(data)).settings,
+        load_settings(config, data_dir=None if data is None else str(data)).settings,
         lambda settings: wiring.restore(settings, source),
         "restoring",
         as_json=as_json,
@@ -106,7 +106,7 @@ def rotate_keys(*, data: Data = None, config: ConfigFile = None, as_json: AsJson
     from penstock import wiring  # noqa: PLC0415
 
     _report(
-        _load(config, data_dir=None if data is None else str(data)).settings,
+        load_settings(config, data_dir=None if data is None else str(data)).settings,
         wiring.rotate_keys,
         "encrypting",
         as_json=as_json,
@@ -115,7 +115,7 @@ def rotate_keys(*, data: Data = None, config: ConfigFile = None, as_json: AsJson
 
 def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check settings, database and machine; exit code 1 when something is wrong."""
-    settings = _load(config, data_dir=None if data is None else str(data)).settings
+    settings = load_settings(config, data_dir=None if data is None else str(data)).settings
     from penstock import wiring  # noqa: PLC0415
 
     out = Output(as_json=as_json)
@@ -137,7 +137,7 @@ def config_show(*, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Print every setting, and where it comes from. Secrets are masked."""
     from penstock.config import shown  # noqa: PLC0415
 
-    loaded = _load(config)
+    loaded = load_settings(config)
     values = shown(loaded.settings)
     data = {name: {"value": value, "source": loaded.sources[name]} for name, value in values.items()}
     rows = [(plain(name), plain(_human(value)), plain(loaded.sources[name], "dim")) for name, value in values.items()]
@@ -149,7 +149,7 @@ def _config() -> None:
     """The server's settings."""
 
 
-def _load(config: Path | None, **given: Any) -> Loaded:
+def load_settings(config: Path | None, **given: Any) -> Loaded:
     from penstock.config import load  # noqa: PLC0415
 
     return load(config, **given)

@@ -320,6 +320,28 @@ class Jobs(Namespace[M]):
         return _one(id, "throw", token, code=code, message=message, data=data, lease=lease)
 
 
+class Audit(Namespace[M]):
+    @listing
+    def list(  # noqa: PLR0913 - the filters of the call
+        self,
+        *,
+        actor: str | None = None,
+        type: str | None = None,
+        process: str | None = None,
+        kind: str | None = None,
+        subject: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Request[models.Page[models.Event]]:
+        """Newest first. A page may hold none and have a next all the same."""
+        return _get(
+            "/audit", models.Page[models.Event], actor=actor, type=type, process=process, kind=kind, subject=subject,
+            since=since, until=until, limit=limit, cursor=cursor,
+        )  # fmt: skip
+
+
 class Api(Namespace[M]):
     """The whole door; the base of both clients."""
 
@@ -333,6 +355,7 @@ class Api(Namespace[M]):
         self.schedules: Schedules[M] = Schedules(sender)
         self.secrets: Secrets[M] = Secrets(sender)
         self.connections: Connections[M] = Connections(sender)
+        self.audit: Audit[M] = Audit(sender)
 
     @verb
     def me(self) -> Request[models.Me]:

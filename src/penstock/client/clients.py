@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +19,13 @@ import httpx
 
 from penstock import __version__
 from penstock.client import credentials as sources
+from penstock.client import models
 from penstock.client.calls import Api
 from penstock.client.credentials import Credentials, Grant
 from penstock.client.errors import CredentialsError, Unreachable
 from penstock.client.exchange import Access, Call, Reply, Retry, exchange
 from penstock.client.files import Download, Upload
+from penstock.client.following import SILENCE, EventTail, ExportTail, PositionTail, Tail
 from penstock.client.request import Async, M, Request, Sync
 
 T = TypeVar("T")
@@ -136,6 +138,61 @@ class Client(_Base[Sync]):
         """Carries any request out; the namespaces' methods are made of it. Raises `ClientError`."""
         return _finish(exchange(self._port, request, self._access, self.retry, self.key))
 
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        process: str | None = None,
+        definition: str | None = None,
+        types: Sequence[str] = (),
+        mine: bool = False,
+        until: int | None = None,
+    ) -> Iterator[models.Event]:
+        """What happens, as it happens, each event once and in order; a connection that breaks is made again.
+
+        `after`, `until`: feed numbers; without the first it begins now, without the second it never ends. `mine`: of processes
+        with an item for the caller. Raises `ClientError` when the server refuses, or is away for minutes.
+        """
+        tail = EventTail(self.retry, after, process=process, definition=definition, types=types, mine=mine, until=until)
+        return self._follow(tail)
+
+    def export_audit(self, from_feed: int = 1, to_feed: int | None = None) -> Iterator[bytes]:
+        """The lines of the audit's export, for `penstock audit verify`."""
+        return self._follow(ExportTail(self.retry, from_feed, to_feed))
+
+    def feed_position(self) -> int:
+        """The number of the newest event: where `events(after=…)` begins to wait."""
+        return next(self._follow(PositionTail(self.retry)))
+
+    def _follow(self, tail: Tail[T]) -> Iterator[T]:
+        refused: str | None = None
+        while not tail.ended():
+            if self._access.stale() or refused is not None:
+                _finish(self._access.renew(self._port, self.retry, refused))
+            token, error = self._access.token, None
+            try:
+                with self._port.http.stream("GET", tail.path, **_stream_options(tail, token, self.transport)) as answer:
+                    if answer.status_code == 401 and self._access.renewable and refused is None:
+                        refused = token
+                        continue
+                    if answer.status_code >= 300:
+                        asked = answer.headers.get("retry-after")
+                        pause = tail.pause_after_refusal(answer.status_code, answer.read(), asked)
+                        time.sleep(pause)
+                        continue
+                    refused = None
+                    tail.begin()
+                    for text in answer.iter_lines():
+                        tail.came()
+                        if (found := tail.line(text)) is not None:
+                            yield found
+                        if tail.ended():
+                            return
+            except httpx.TransportError as trouble:
+                error = trouble
+            if not tail.ended():
+                time.sleep(tail.pause_after_error(error))
+
     def close(self) -> None:
         self._port.http.close()
 
@@ -157,6 +214,62 @@ class AsyncClient(_Base[Async]):
     async def send(self, request: Request[T], /) -> T:
         """Carries any request out; the namespaces' methods are made of it. Raises `ClientError`."""
         return await exchange(self._port, request, self._access, self.retry, self.key)
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        process: str | None = None,
+        definition: str | None = None,
+        types: Sequence[str] = (),
+        mine: bool = False,
+        until: int | None = None,
+    ) -> AsyncIterator[models.Event]:
+        """What happens, as it happens, each event once and in order; a connection that breaks is made again.
+
+        `after`, `until`: feed numbers; without the first it begins now, without the second it never ends. `mine`: of processes
+        with an item for the caller. Raises `ClientError` when the server refuses, or is away for minutes.
+        """
+        tail = EventTail(self.retry, after, process=process, definition=definition, types=types, mine=mine, until=until)
+        return self._follow(tail)
+
+    def export_audit(self, from_feed: int = 1, to_feed: int | None = None) -> AsyncIterator[bytes]:
+        """The lines of the audit's export, for `penstock audit verify`."""
+        return self._follow(ExportTail(self.retry, from_feed, to_feed))
+
+    async def feed_position(self) -> int:
+        """The number of the newest event: where `events(after=…)` begins to wait."""
+        return await anext(self._follow(PositionTail(self.retry)))
+
+    async def _follow(self, tail: Tail[T]) -> AsyncIterator[T]:
+        refused: str | None = None
+        while not tail.ended():
+            if self._access.stale() or refused is not None:
+                await self._access.renew(self._port, self.retry, refused)
+            token, error = self._access.token, None
+            options = _stream_options(tail, token, self.transport)
+            try:
+                async with self._port.http.stream("GET", tail.path, **options) as answer:
+                    if answer.status_code == 401 and self._access.renewable and refused is None:
+                        refused = token
+                        continue
+                    if answer.status_code >= 300:
+                        asked = answer.headers.get("retry-after")
+                        pause = tail.pause_after_refusal(answer.status_code, await answer.aread(), asked)
+                        await asyncio.sleep(pause)
+                        continue
+                    refused = None
+                    tail.begin()
+                    async for text in answer.aiter_lines():
+                        tail.came()
+                        if (found := tail.line(text)) is not None:
+                            yield found
+                        if tail.ended():
+                            return
+            except httpx.TransportError as trouble:
+                error = trouble
+            if not tail.ended():
+                await asyncio.sleep(tail.pause_after_error(error))
 
     async def aclose(self) -> None:
         await self._port.http.aclose()
@@ -231,6 +344,11 @@ def _finish(work: Coroutine[Any, Any, T]) -> T:
         return answer
     work.close()
     raise RuntimeError("a blocking call tried to suspend")
+
+
+def _stream_options(tail: Tail[Any], token: str | None, how: Transport) -> dict[str, Any]:
+    timeout = httpx.Timeout(how.timeout, connect=how.connect_timeout, read=SILENCE)
+    return {"params": tail.query(), "headers": tail.headers(token), "timeout": timeout}
 
 
 def _options(call: Call, how: Transport) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from penstock.client.request import Request
 T = TypeVar("T")
 
 _NEVER_LEFT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-_PASSING = frozenset({429, 502, 503, 504})
+PASSING = frozenset({429, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +172,16 @@ def _pause_after_error(request: Request[Any], retry: Retry, attempt: int, error:
 
 
 def _pause_after_refusal(request: Request[Any], retry: Retry, attempt: int, reply: Reply) -> float:
-    asked = _retry_after(reply.headers.get("retry-after"))
+    asked = retry_after(reply.headers.get("retry-after"))
     error: ClientError = error_from_answer(reply.status, reply.body, where=request.where, retry_after=asked)
-    if reply.status not in _PASSING or not request.repeatable or attempt >= retry.attempts:
+    if reply.status not in PASSING or not request.repeatable or attempt >= retry.attempts:
         raise error
     if asked is not None and asked > retry.patience:
         raise error
     return max(asked or 0.0, retry.pause(attempt))
 
 
-def _retry_after(text: str | None) -> float | None:
+def retry_after(text: str | None) -> float | None:
     """Seconds, from either of the header's two forms."""
     if not text:
         return None

@@ -167,6 +167,23 @@ class Failure(msgspec.Struct, frozen=True, omit_defaults=True):
     cause: Failure | None = None
 
 
+class Event(msgspec.Struct, frozen=True):
+    """What happened, in feed order: to a process, or (`kind`, `subject`) to anything else."""
+
+    feed: int
+    at: datetime
+    actor: str
+    type: str
+    data: Any = None
+    process: str | None = None
+    definition: str | None = None
+    seq: int | None = None
+    scope: int | None = None
+    visit: int | None = None
+    kind: str | None = None
+    subject: str | None = None
+
+
 class Visit(Answer, frozen=True):
     n: int
     node: str

@@ -45,6 +45,15 @@ def decode_event(text: str) -> AnyEvent:
     return _decode(text, _events, EVENT_UPCASTERS)
 
 
+_IN_COLUMNS = frozenset({"type", "at", "actor", "scope", "visit"})
+
+
+def event_data(text: str) -> dict[str, Any]:
+    """What an event says besides what history has in columns of its own. Raises: Defect."""
+    plain = msgspec.to_builtins(decode_event(text))
+    return {name: value for name, value in plain.items() if name not in _IN_COLUMNS}
+
+
 def decode_failure(text: str | None) -> Failure | None:
     return None if text is None else _failures.decode(text)
 

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 TICK = 0.5
 """Seconds between looks at leases, and the longest sleep for a timer: a clock that jumps is noticed within it."""
 
+NUMBERING = 0.05
+"""Seconds between two rounds of giving feed numbers, while there is something to number."""
+
 SWEEP = 5.0
 """Seconds between sweeps."""
 
@@ -70,6 +73,8 @@ class Loops:
         """Milliseconds the database's clock is ahead of ours."""
         self._soon = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._numbered = False
+        """The last look gave feed numbers."""
         self._waking: set[int] = set()
         self._serving: set[str] = set()
         self._lock = threading.Lock()
@@ -90,7 +95,7 @@ class Loops:
             tasks.create_task(self._forever(self._expire_leases, partial(asyncio.sleep, TICK)))
             tasks.create_task(self._forever(self._sweep, partial(asyncio.sleep, SWEEP)))
             if self._store.dialect != "sqlite":
-                tasks.create_task(self._forever(self._number, partial(asyncio.sleep, TICK)))
+                tasks.create_task(self._forever(self._number, self._until_number))
 
     async def _forever(self, work: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -286,8 +291,17 @@ class Loops:
         return [each for each in names if messages.waits(tx, *each)]
 
     async def _number(self) -> None:
-        while await self._unit(lambda tx: feed.number(tx, NAMES), low=True) == NAMES:
-            pass
+        """Give what was committed its feed numbers, where no other node is at it. PostgreSQL alone."""
+        self._numbered = False
+        while True:
+            found = await self._unit(lambda tx: feed.number(tx, NAMES), low=True)
+            self._numbered = self._numbered or found > 0
+            if found < NAMES:
+                return
+
+    async def _until_number(self) -> None:
+        """Who has just numbered is soon back: event streams wait for it."""
+        await asyncio.sleep(NUMBERING if self._numbered else TICK / 2)
 
     def heard(self, payloads: list[str]) -> None:
         """This node or another left work: `inbox:PID`, `queue:NAME`, or `*` for whatever there may be."""

@@ -55,8 +55,7 @@ async def clean(store: Store, days: int | None, now: int) -> int:
         found = await store.async_read(old, limit=LOOKING)
         if not found:
             return removed
-        await store.submit_async(partial(_remove, found), found, low=True)
-        removed += len(found)
+        removed += await store.submit_async(partial(_remove, found), found, low=True)
         after = found[-1]
 
 
@@ -64,5 +63,5 @@ def _forget(forget: Callable[[Tx, int, int], int], before: int, tx: Tx) -> int:
     return forget(tx, before, ROWS)
 
 
-def _remove(pids: list[int], tx: Tx) -> None:
-    retention.remove(tx, pids)
+def _remove(pids: list[int], tx: Tx) -> int:
+    return retention.remove(tx, pids)

@@ -54,6 +54,8 @@ class Action(StrEnum):
     CONNECTION_READ = "connection.read"
     CONNECTION_WRITE = "connection.write"
     """And call through it by hand."""
+    AUDIT_READ = "audit.read"
+    """The audit's list and export, and events of the journal: no line of `_USERS`, so administrators and applications alone."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

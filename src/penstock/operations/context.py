@@ -22,6 +22,7 @@ from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed,
 from penstock.errors import Conflict, NotFound
 from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
+from penstock.operations.channels import Streams
 from penstock.outbound import Response
 from penstock.store import Store, Wants, claims, idempotency, jobs, lookups
 from penstock.store.held import Held
@@ -70,6 +71,7 @@ class Context:
         self.keys = keys
         """Encrypt secrets; None: the installation has no key and stores none."""
         self.calls = calls
+        self.streams = Streams(store)
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
         self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()

@@ -15,7 +15,7 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action, require
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.views import Definition, Deployed, Page, Version
-from penstock.store import connections, definitions, lookups, vault
+from penstock.store import connections, definitions, journal, lookups, vault
 from penstock.store.lookups import VersionRow
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
@@ -109,6 +109,8 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
         added = definitions.add(
             tx, tid, code, id=definition_id, version_id=version_id, document=text, digest=digest, by=by
         )
+        data = {"version": added.number, "version_id": version_id, "digest": digest}
+        journal.record(tx, tid, by, "DefinitionDeployed", "definition", code, data)
         return added, False
 
     try:

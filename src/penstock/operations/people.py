@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import argon2
 import msgspec
@@ -15,7 +16,7 @@ from penstock.errors import LimitExceeded, Unauthenticated
 from penstock.identity.model import Actor, Kind, Tenant
 from penstock.identity.tokens import RANDOM_BYTES, claims_of, hash_secret, new_secret, proof, same, sign
 from penstock.operations.context import Context, new_uuid
-from penstock.store import people
+from penstock.store import journal, people
 from penstock.store.rows import Tx
 
 AUDIENCE = "penstock"
@@ -144,7 +145,13 @@ class Credentials:
     async def _issue(self, tid: int, principal: str, token: str = "") -> Token:
         token = token or new_secret("pt", secrets.token_bytes(RANDOM_BYTES))
         hashed, lifetime = hash_secret(token), self._seconds * 1000
-        await self._ctx.store.submit_async(lambda tx: people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime))
+        issued = {"audience": AUDIENCE, "expires_in": self._seconds}
+
+        def unit(tx: Tx) -> None:
+            people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime)
+            journal.record(tx, tid, principal, "TokenIssued", "token", principal, issued)
+
+        await self._ctx.store.submit_async(unit)
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:
@@ -207,13 +214,21 @@ async def seed(
 
     def unit(tx: Tx) -> int:
         tid = people.add_tenant(tx, tenant, code, name)
+
+        def record(type: str, kind: str, id: str, **data: Any) -> None:
+            journal.record(tx, tid, journal.SYSTEM, type, kind, id, data)
+
+        record("TenantCreated", "tenant", code, name=name)
+        record("ApplicationCreated", "application", app, name=f"{name}: first application")
         people.add_application(tx, tid, app, f"{name}: first application", hash_secret(secret))
         groups: dict[str, int] = {}
         for user, hash, id in zip(users, hashes, ids, strict=True):
             uid = people.add_user(tx, tid, id, user.email, user.name or user.email, hash, user.roles)
+            record("UserCreated", "user", user.email.lower(), name=user.name, roles=user.roles, groups=user.groups)
             for group in user.groups:
                 if group not in groups:
                     groups[group] = people.add_group(tx, tid, group, group.title())
+                    record("GroupCreated", "group", group, name=group.title())
                 people.add_member(tx, groups[group], uid)
         return tid
 

@@ -539,18 +539,10 @@ async def history(ctx: Context, actor: Actor, id: str, after: list[Any] | None, 
     if not rows and after is None:
         raise _gone(ctx, actor, id)
     entries = [
-        views.HistoryEntry(seq, feed, at, actor_, type_, scope, visit, _event_data(text))
+        views.HistoryEntry(seq, feed, at, actor_, type_, scope, visit, codec.event_data(text))
         for seq, feed, at, actor_, type_, scope, visit, text in rows[:limit]
     ]
     return views.Page(entries, [entries[-1].seq] if len(rows) > limit else None)
-
-
-_IN_COLUMNS = frozenset({"type", "at", "actor", "scope", "visit"})
-
-
-def _event_data(text: str) -> dict[str, Any]:
-    plain = msgspec.to_builtins(codec.decode_event(text))
-    return {name: value for name, value in plain.items() if name not in _IN_COLUMNS}
 
 
 async def visits(ctx: Context, actor: Actor, id: str, after: list[Any] | None, limit: int) -> views.Page:
@@ -571,6 +563,12 @@ def _gone(ctx: Context, actor: Actor, id: str) -> NotFound:
     """A process whose number was remembered and that is there no more: retention has removed it."""
     ctx.forget(actor.tenant.tid, id)
     return NotFound("process", id)
+
+
+async def readable(ctx: Context, actor: Actor, id: str) -> tuple[int, str]:
+    """The number and the canonical id of a process that the caller may see. Raises: NotFound."""
+    pid = await _readable(ctx, actor, id)
+    return pid, str(UUID(id))
 
 
 async def _readable(ctx: Context, actor: Actor, id: str) -> int:

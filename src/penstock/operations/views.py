@@ -173,3 +173,22 @@ class Extended(msgspec.Struct, frozen=True):
 class Sent(msgspec.Struct, frozen=True):
     id: str
     duplicate: bool
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of history or of the journal. Of history are `process`, `definition`, `seq`, `scope`, `visit`; of the journal `kind`
+    and `subject`.
+    """
+
+    feed: int
+    at: int
+    actor: str
+    type: str
+    process: str | None = None
+    definition: str | None = None
+    seq: int | None = None
+    scope: int | None = None
+    visit: int | None = None
+    kind: str | None = None
+    subject: str | None = None
+    data: Any = None

@@ -23,7 +23,7 @@ from penstock.store.reader import Read, Reader
 from penstock.store.rows import Rows, Tx
 from penstock.store.writer import Writer
 
-__all__ = ["Read", "Rows", "Stats", "Store", "Tx", "Unit", "Wants"]
+__all__ = ["Read", "Rows", "Stats", "Store", "Tx", "Unit", "Wants", "open_reader"]
 
 T = TypeVar("T")
 Unit = Callable[[Tx], T]
@@ -142,6 +142,12 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def open_reader(url: str) -> Reader:
+    """A reader alone, beside a server that may run. Raises: Invalid (address)."""
+    address = Address.parse(url)
+    return Reader(lambda: _reader(address), connections=1)
 
 
 # A driver is imported when a database of its kind is opened, and the other never.

@@ -283,6 +283,14 @@ class Group:
         except Exception as exc:
             raise self._fail(exc) from exc
 
+    def returning(self, statement: Statement, params: Any) -> list[Row]:
+        self._written = True
+        self.locked.clear()
+        try:
+            return self._connection.returning(statement, params)
+        except Exception as exc:
+            raise self._fail(exc) from exc
+
     def settle(self, own: Writes, of: Sequence[Rows] | None) -> None:
         """Write out what the group and the unit have buffered, all or of the tables named."""
         if own:

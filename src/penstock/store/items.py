@@ -4,11 +4,16 @@ candidates, of a CLAIMED one its owner alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from sqlalchemy import BindParameter, bindparam, select
+
 from penstock.core import codec
 from penstock.core import commands as do
+from penstock.store import tables
+from penstock.store.reader import Read
 from penstock.store.rows import ITEM_GRANTS, ITEMS, Tx
 
 READY, CLAIMED, COMPLETED, CANCELLED = "READY", "CLAIMED", "COMPLETED", "CANCELLED"
@@ -86,3 +91,18 @@ def drop_grants(tx: Tx, row: Row) -> None:
     """Nobody has the item in the inbox any more."""
     for grantee in codec.decode_json(row.candidates) if row.owner is None else (row.owner,):
         tx.delete(ITEM_GRANTS, (row.tid, grantee, row.pid, row.n))
+
+
+_i = tables.items.c
+_pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
+_AUDIENCES = select(_i.pid, _i.owner, _i.candidates).where(_i.pid.in_(_pids)).distinct()
+
+
+def audiences(read: Read, pids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """By process that has or had items: whom they are or were for, candidates and owners."""
+    found: dict[int, set[str]] = {}
+    for pid, owner, candidates in read.rows(_AUDIENCES, {"pids": pids}) if pids else ():
+        found.setdefault(pid, set()).update(codec.decode_json(candidates))
+        if owner is not None:
+            found[pid].add(owner)
+    return {pid: frozenset(grantees) for pid, grantees in found.items()}

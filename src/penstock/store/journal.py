@@ -1,15 +1,22 @@
-"""The journal: who changed what of a tenant's own objects, and when. What happens to a process stands in `history`."""
+"""The journal: what is changed that is not a process's. Who there is, what is deployed, tokens; a row each, never changed.
+
+Its rows are numbered in one order with history's (`feed`). A secret is never among the data.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from penstock.core import codec
-from penstock.store.rows import HISTORY, JOURNAL, Tx
+from penstock.store import feed
+from penstock.store.rows import JOURNAL, Tx
+
+SYSTEM = "system"
+"""The actor of what the platform does by itself."""
 
 
-def record(tx: Tx, tid: int, actor: str, type: str, kind: str, id: str, data: Any) -> None:
-    """Note a change, in the commit that makes it. `data` is JSON and never holds a secret."""
-    # as with history: one writer alone commits in the order it numbers
-    feed = tx.next_id(HISTORY) if tx.sole_writer else None
-    tx.put(JOURNAL, (None, tid, tx.now, actor, type, kind, id, codec.encode_json(data), feed))
+def record(tx: Tx, tid: int, actor: str, type: str, kind: str, id: str, data: dict[str, Any]) -> None:
+    """One change. `actor` is a grantee or `system`; `type` is in the past tense (`UserCreated`); `kind` and `id` name what it
+    is about (`user`, its address). `data` is JSON, without secrets.
+    """
+    tx.put(JOURNAL, (None, tid, tx.now, actor, type, kind, id, codec.encode_json(data), feed.place(tx, tid)))

@@ -111,6 +111,14 @@ def tenant(read: Read, code: str) -> tuple[int, str, str] | None:
     return None if row is None else (row[0], row[1], row[2])
 
 
+_TENANTS = select(_t.tid, _t.id, _t.code).order_by(_t.tid)
+
+
+def tenants(read: Read) -> list[tuple[int, str, str]]:
+    """(tid, public id, code) of each."""
+    return [(row[0], row[1], row[2]) for row in read.rows(_TENANTS)]
+
+
 def add_tenant(tx: Tx, id: str, code: str, name: str) -> int:
     tid = tx.next_id(TENANTS)
     tx.put(TENANTS, (tid, id, code, name, tx.now))

@@ -365,6 +365,10 @@ class PostgresWriter:
         text, values = _compile(statement, params)
         return self._cursor.execute(text.encode(), values).rowcount
 
+    def returning(self, statement: Statement, params: Any) -> list[Row]:
+        self.dirty = True
+        return self.select(statement, params)
+
     def id_block(self) -> int:
         self.statements += 1
         return _first(self._cursor.execute("SELECT nextval('id_blocks')", prepare=True))
@@ -477,6 +481,8 @@ def _notices(notices: Sequence[str]) -> list[str]:
 
 class PostgresReader:
     """A reader's connection. It connects at the first read, and again after the connection was lost."""
+
+    shared = True
 
     def __init__(self, address: Address) -> None:
         self._address = address

@@ -12,7 +12,7 @@ from penstock.core import events as ev
 from penstock.core.decider import Step
 from penstock.core.state import ENDED, Process, Scope, Status
 from penstock.errors import StaleSequence
-from penstock.store import definitions, search, tables
+from penstock.store import definitions, feed, search, tables
 from penstock.store.carrying import Carrying, Effects, Offer, put_visit
 from penstock.store.held import Held
 from penstock.store.rows import HISTORY, PROCESSES, SCOPES, Tx
@@ -168,9 +168,7 @@ def _put_history(held: Held, event: ev.AnyEvent, new: Process) -> None:
     scope = visit = None
     if isinstance(event, ev.VisitEvent):
         scope, visit = event.scope, event.visit
-    # one writer alone commits in the order it numbers; several nodes do not, and `feed.number` does it after them
-    feed = held.tx.next_id(HISTORY) if held.tx.sole_writer else None
-    held.tx.put(
-        HISTORY,
-        (held.pid, new.seq, feed, new.at, event.actor, type(event).__name__, scope, visit, codec.encode(event)),
-    )
+    number = feed.place(held.tx, held.tid)
+    kind = type(event).__name__
+    row = (held.pid, new.seq, held.tid, number, new.at, event.actor, kind, scope, visit, codec.encode(event))
+    held.tx.put(HISTORY, row)

@@ -46,6 +46,11 @@ class Read:
         """The database's clock in milliseconds, by which leases, timers and tokens go."""
         return self._ask(self._connection.now)
 
+    @property
+    def shared(self) -> bool:
+        """Whether several nodes write to the database (PostgreSQL)."""
+        return self._connection.shared
+
     def row(self, statement: Statement, params: Any = ()) -> Row | None:
         """The first row, or None."""
         found = self.rows(statement, params)

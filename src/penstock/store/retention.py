@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from sqlalchemy import BindParameter, bindparam, delete, select
 
 from penstock.core import codec
-from penstock.store import definitions, documents, search, tables
+from penstock.store import definitions, documents, journal, seals, search, tables
 from penstock.store.reader import Read
-from penstock.store.rows import DATA, PROCESSES, Tx
+from penstock.store.rows import DATA, HISTORY, PROCESSES, Tx
 
 _p = tables.processes.c
 _OLD = (
@@ -36,6 +36,8 @@ _TABLES = (
     tables.processes,
 )
 _pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
+_h = tables.history.c
+_FEEDS = select(_h.tid, _h.pid, _h.feed).where(_h.pid.in_(_pids))
 _DELETE = [delete(table).where(table.c.pid.in_(_pids)) for table in _TABLES]
 
 
@@ -44,8 +46,34 @@ def old_processes(reader: Read, before: int, after: int, most: int) -> list[int]
     return [pid for (pid,) in reader.rows(_OLD, {"before": before, "after": after, "most": most})]
 
 
-def remove(tx: Tx, pids: list[int]) -> None:
-    """Remove ended processes whole, with the documents that no other process links. Their items have no grants any more; what webhooks wait to deliver stays."""
+def remove(tx: Tx, pids: list[int]) -> int:
+    """Remove ended processes whole, with the documents that no other process links; answers how many.
+
+    What is not sealed yet stays: nobody could say later that it was there.
+
+    Their items have no grants any more; what webhooks wait to deliver stays. The journal is told the feed numbers and not the
+    ids: the digests that the seals keep are of rows with an id in them, so nobody can try guesses at what was erased.
+    """
+    feeds: dict[int, dict[int, list[int]]] = {}
+    unnumbered: set[int] = set()
+    for tid, pid, feed in tx.select(_FEEDS, {"pids": pids}, of=[HISTORY]):
+        feeds.setdefault(tid, {}).setdefault(pid, []).append(feed or 0)
+        if feed is None:
+            unnumbered.add(pid)
+    gone: list[int] = [pid for pid in pids if not any(pid in of for of in feeds.values())]
+    for tid, of in feeds.items():
+        sealed = seals.sealed(tx, tid)
+        sound = [pid for pid in of if pid not in unnumbered and max(of[pid]) <= sealed]
+        if sound:
+            numbers = sorted(feed for pid in sound for feed in of[pid])
+            data = {"processes": len(sound), "rows": len(numbers), "feeds": seals.ranges(numbers)}
+            journal.record(tx, tid, journal.SYSTEM, seals.ERASED, seals.RETENTION, "", data)
+        gone += sound
+    _remove(tx, gone)
+    return len(gone)
+
+
+def _remove(tx: Tx, pids: list[int]) -> None:
     for pid in pids:
         row = tx.get(PROCESSES, (pid,))
         if row is not None:

@@ -91,6 +91,8 @@ RECEIVERS = Rows(tables.receivers)
 OUTBOX = Rows(tables.outbox)
 HISTORY = Rows(tables.history, append=True)
 """Append-only: two writers that number the same step meet here at the latest (AlreadyExists)."""
+JOURNAL = Rows(tables.journal, append=True)
+SEALS = Rows(tables.seals, append=True)
 IDEMPOTENCY = Rows(tables.idempotency, append=True)
 DOCUMENTS = Rows(tables.documents)
 DOCUMENT_LINKS = Rows(tables.document_links)
@@ -99,7 +101,6 @@ DEFINITION_VALUES = Rows(tables.definition_values)
 SCHEDULES = Rows(tables.schedules)
 SECRETS = Rows(tables.secrets)
 CONNECTIONS = Rows(tables.connections)
-JOURNAL = Rows(tables.journal)
 
 
 def definition_key(did: int) -> int:
@@ -145,6 +146,7 @@ class Shared(Protocol):
     def get(self, rows: Rows, key: Key) -> Row | None: ...
     def select(self, statement: Statement, params: Any) -> list[Row]: ...
     def execute(self, statement: Statement, params: Any) -> int: ...
+    def returning(self, statement: Statement, params: Any) -> list[Row]: ...
     def settle(self, own: Writes, of: Sequence[Rows] | None) -> None:
         """Write out what the group and the unit have buffered, all or of the tables named."""
         ...
@@ -242,6 +244,11 @@ class Tx:
         """A write by condition; returns how many rows it met. The rule of `select` holds."""
         self._settle(None)
         return self._group.execute(statement, params)
+
+    def returning(self, statement: Statement, params: Any = ()) -> list[Row]:
+        """A write by condition that answers rows. The rule of `select` holds."""
+        self._settle(None)
+        return self._group.returning(statement, params)
 
     def _settle(self, of: Sequence[Rows] | None) -> None:
         own = self._writes

@@ -256,6 +256,10 @@ class SQLiteWriter:
         self._cursor.execute(*_compile(statement, params)).fetchall()
         return self._db.total_changes() - before
 
+    def returning(self, statement: Statement, params: Any) -> list[Row]:
+        self.dirty = True
+        return self.select(statement, params)
+
     def id_block(self) -> int:
         self.dirty = True
         self.statements += 1
@@ -329,6 +333,8 @@ class SQLiteWriter:
 
 class SQLiteReader:
     """A reader's connection, opened at the first read. The limit is watched every so many virtual machine steps."""
+
+    shared = False
 
     def __init__(self, address: Address) -> None:
         self._path = address.path

@@ -397,6 +397,7 @@ history = _table(
     "pid seq",
     _int("pid"),
     _int("seq"),
+    _int("tid"),
     _int("feed", null=True),
     _int("at"),
     _text("actor"),
@@ -404,12 +405,46 @@ history = _table(
     _int("scope", null=True),
     _int("visit", null=True),
     _text("data"),
-    _index("history_feed", "feed", unique=True, where="feed IS NOT NULL"),
+    _index("history_feed", "tid", "feed", unique=True, where="feed IS NOT NULL"),
 )
 
 # On SQLite there is one writer and rows get their feed number as they are written; only PostgreSQL, where commits of
 # several nodes interleave, has rows that wait for one.
 Index("history_unfed", history.c.pid, history.c.seq, postgresql_where=text("feed IS NULL")).ddl_if(dialect="postgresql")
+
+journal = _table(
+    "journal",
+    "jid",
+    _serial("jid"),
+    _int("tid"),
+    _int("at"),
+    _text("actor"),
+    _text("type"),
+    _text("kind"),
+    _text("subject"),
+    _text("data"),
+    _int("feed", null=True),
+    _index("journal_feed", "tid", "feed", unique=True, where="feed IS NOT NULL"),
+    _index("journal_subject", "tid", "kind", "subject", "feed"),
+)
+Index("journal_unfed", journal.c.jid, postgresql_where=text("feed IS NULL")).ddl_if(dialect="postgresql")
+
+seals = _table(
+    "seals",
+    "tid number",
+    _int("tid"),
+    _int("number"),
+    _int("from_feed"),
+    _int("to_feed"),
+    _int("count"),
+    _int("at"),
+    _text("previous"),
+    _text("leaves"),
+    _text("digest"),
+    _text("signature", null=True),
+    _index("seals_place", "tid", "to_feed"),
+    _index("seals_time", "tid", "at"),
+)
 
 idempotency = _table(
     "idempotency",
@@ -524,19 +559,4 @@ connections = _table(
     _text("created_by"),
     _int("modified_at"),
     _text("modified_by"),
-)
-
-journal = _table(
-    "journal",
-    "jid",
-    _serial("jid"),
-    _int("tid"),
-    _int("at"),
-    _text("actor"),
-    _text("type"),
-    _text("kind"),
-    _text("subject"),
-    _text("data"),
-    _int("feed", null=True),
-    _index("journal_feed", "feed", unique=True, where="feed IS NOT NULL"),
 )

@@ -182,7 +182,7 @@ def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: 
             answer["content"] = {ANY: {"schema": {}}}
         elif route.response not in {None, bytes}:
             example = route.answer if route.answer is not msgspec.UNSET else examples.answer(route.response)
-            answer["content"] = {JSON: {"schema": schemas.of(route.response), "example": example}}
+            answer["content"] = {route.media: {"schema": schemas.of(route.response), "example": example}}
         if route.answer_headers:
             told = route.answer_headers.items()
             answer["headers"] = {name: {"schema": {"type": "string"}, "description": text} for name, text in told}

@@ -24,6 +24,7 @@ from penstock.web.compression import compressed
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
 from penstock.web.matching import Paths
 from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.streaming import Receive, Scope, Send, Streamed
 from penstock.web.transfer import Download, declared_length
 from penstock.web.waiting import ClientGone
 
@@ -37,10 +38,6 @@ BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
 D = TypeVar("D")
-Message = dict[str, Any]
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Observe = Callable[["Route[Any] | None", int, float], None]
 
@@ -116,6 +113,11 @@ class Call(Generic[D]):
                 yield part
             more = message.get("more_body", False)
 
+    async def reauthenticate(self) -> Actor:
+        """Asks again: what a stream was opened with may have been taken away since. Raises: Unauthenticated, Unavailable."""
+        self._actor = await self._authenticate(self.headers)
+        return self._actor
+
     async def gone(self) -> None:
         """Returns when the client has left; for `waiting.wait`."""
         while (await self._receive())["type"] != "http.disconnect":
@@ -167,6 +169,8 @@ class Route(Generic[D]):
     """Type of the answer's body; None is no body, `bytes` content of any type."""
     stream: bool = False
     """The handler takes the body in chunks (`call.chunks`), of any of `content_types`, and sees to its size and pace."""
+    media: str = JSON
+    """Content type of the answer; of a stream, `response` is the type of one of its parts."""
     status: int = 200
     also: Sequence[int] = ()
     """Other successful statuses, told by `Reply`."""
@@ -262,12 +266,17 @@ class Door(Generic[D]):
             answer = self._failed(error, call)
         if isinstance(answer, Download):
             await answer.send(send)
+            status = answer.status
+        elif isinstance(answer, Streamed):
+            await answer.send(send, receive, scope)
+            status = 200
         else:
             await _send(send, await compressed(answer, call.headers.get("accept-encoding")))
+            status = answer.status
         if self._observe:
-            self._observe(getattr(call, "route", None), answer.status, time.perf_counter() - began)
+            self._observe(getattr(call, "route", None), status, time.perf_counter() - began)
 
-    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer | Download:
+    async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer | Download | Streamed:
         compiled = self._match(call, scope)
         route = call.route = compiled.route
         if call.headers.get("content-encoding", "identity").lower() != "identity":
@@ -295,8 +304,8 @@ class Door(Generic[D]):
             raise NotFound("path", path)
         raise MethodNotAllowed(f"{method} is not allowed here", allow=sorted(there))
 
-    def _render(self, route: Route[D], result: Any) -> Answer | Download:
-        if isinstance(result, Download):
+    def _render(self, route: Route[D], result: Any) -> Answer | Download | Streamed:
+        if isinstance(result, Download | Streamed):
             return result
         if isinstance(result, Raw):
             return Answer(result.status, result.content, result.content_type.encode(), _headers(result.headers))

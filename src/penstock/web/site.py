@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
 
-from penstock.web.routing import ASGIApp, Receive, Scope, Send
+from penstock.web.routing import ASGIApp
+from penstock.web.streaming import Receive, Scope, Send
 
 log = structlog.get_logger("penstock.web")
 Lifespan = Callable[[], AbstractAsyncContextManager[object]]

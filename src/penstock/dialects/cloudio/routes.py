@@ -16,8 +16,9 @@ from penstock.operations.context import Context
 from penstock.operations.people import Credentials
 from penstock.web.errors import ErrorRenderer, Shape
 from penstock.web.openapi import describe
-from penstock.web.routing import ANY_JSON, JSON, TEXT_JSON, ASGIApp, Auth, Call, Door, Receive, Route, Send
-from penstock.web.routing import Scope as Request
+from penstock.web.routing import ANY_JSON, JSON, TEXT_JSON, ASGIApp, Auth, Call, Door, Route
+from penstock.web.streaming import Receive, Send
+from penstock.web.streaming import Scope as Request
 
 PREFIX = "/v1"
 VALUES = "/wf"

@@ -133,6 +133,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         "history",
         big("pid"),
         big("seq"),
+        big("tid"),
         big("feed", nullable=True),
         big("at"),
         text("actor"),
@@ -147,7 +148,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     op.create_index(
         "history_feed",
         "history",
-        ["feed"],
+        ["tid", "feed"],
         unique=True,
         sqlite_where=sa.text("feed IS NOT NULL"),
         postgresql_where=sa.text("feed IS NOT NULL"),
@@ -269,11 +270,14 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     op.create_index(
         "journal_feed",
         "journal",
-        ["feed"],
+        ["tid", "feed"],
         unique=True,
         sqlite_where=sa.text("feed IS NOT NULL"),
         postgresql_where=sa.text("feed IS NOT NULL"),
     )
+    op.create_index("journal_subject", "journal", ["tid", "kind", "subject", "feed"])
+    if postgresql:
+        op.create_index("journal_unfed", "journal", ["jid"], postgresql_where=sa.text("feed IS NULL"))
     op.create_table(
         "memberships",
         big("gid"),
@@ -451,6 +455,24 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "seals",
+        big("tid"),
+        big("number"),
+        big("from_feed"),
+        big("to_feed"),
+        big("count"),
+        big("at"),
+        text("previous"),
+        text("leaves"),
+        text("digest"),
+        text("signature", nullable=True),
+        sa.PrimaryKeyConstraint("tid", "number", name=op.f("seals_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("seals_place", "seals", ["tid", "to_feed"])
+    op.create_index("seals_time", "seals", ["tid", "at"])
     op.create_table(
         "search",
         big("tid"),

@@ -1,0 +1,342 @@
+"""Event streams: one reader a node follows the feed of each tenant that has streams open, and fans out in memory.
+
+Theory of operation
+  A tenant with open streams has a `Channel`: how far its feed has been read, and the last few events. It reads when a notice says
+  that rows have got their numbers, never by the clock. A stream that begins further back reads for itself until it has come to
+  where the channel is, and joins it between two events: so every event comes once, in order. What was read is one object for all
+  streams. A stream for which too much waits reads for itself again; one that takes nothing any more is cut off, and resumes by
+  number. Marks tell a client how far its stream has come though there was nothing for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+from penstock.errors import Invalid, LimitExceeded, PenstockError, Problem
+from penstock.identity.model import Actor
+from penstock.identity.policy import Target
+from penstock.operations.events import BATCH_BYTES, Batch, Mark, Stream, Told, Wanted, about, event
+from penstock.store import Read, Store, feed, items, lookups
+from penstock.store.feed import Entry
+
+log = logging.getLogger(__name__)
+
+GATHER = 0.02
+"""Seconds between two reads: what is committed meanwhile comes in one."""
+AGAIN = 0.5
+"""Seconds until a read that failed is tried again."""
+ROWS = 100
+"""Rows of a read."""
+RECENT = 500
+"""Events a channel keeps, for those who come back."""
+RECENT_BYTES = 4 << 20
+BEAT = 15
+"""Seconds between a stream's marks."""
+MOST = 20_000
+"""Streams of a node."""
+SLICE = 20_000
+"""Events times streams that are gone through before others get their turn."""
+LEAVING = 2.0
+"""Seconds streams have to end when the server does."""
+
+
+class Channel:
+    """One tenant's feed on this node."""
+
+    def __init__(self, hub: Streams, tid: int) -> None:
+        self.position = 0
+        self.users = 0
+        """Streams, and those about to be."""
+        self.mine = 0
+        """How many of them want to know whom items are for."""
+        self.lock = asyncio.Lock()
+        self._hub = hub
+        self._tid = tid
+        self._wide: set[Stream] = set()
+        self._by_process: defaultdict[str, set[Stream]] = defaultdict(set)
+        self._recent: deque[Told] = deque()
+        self._recent_size = 0
+        self._recent_from = 0
+        """The number below the first of the recent: everything above it is there."""
+        self._permissions: dict[int, Target] = {}
+        self._ready = False
+
+    async def opened(self) -> None:
+        """Where the feed stands when the first stream is opened."""
+        async with self.lock:
+            if not self._ready:
+                self.position = self._recent_from = await self._hub.store.async_read(
+                    lambda read: feed.head(read, self._tid)
+                )
+                self._ready = True
+
+    async def read(self) -> None:
+        """Tell what has come since the last time."""
+        async with self.lock:
+            while self._ready:
+                found = await self._hub.store.async_read(lambda read: feed.after(read, self._tid, self.position, ROWS))
+                for slice in self._slices(await self._told(found, audience=self.mine > 0)):
+                    self._publish(slice)
+                    await asyncio.sleep(0)
+                if len(found) < ROWS:
+                    return
+
+    def _slices(self, told: list[Told]) -> Iterable[list[Told]]:
+        step = max(1, SLICE // (len(self._wide) + 1))
+        return [told[at : at + step] for at in range(0, len(told), step)]
+
+    def _publish(self, told: list[Told]) -> None:
+        """Without a pause: nobody joins between an event's being passed by and its being told."""
+        for each in told:
+            event = each.event
+            for stream in self._wide:
+                stream.offer(each)
+            for stream in self._by_process.get(event.process or about(event, "process") or "", ()):
+                stream.offer(each)
+            self.position = event.feed
+            self._recent.append(each)
+            self._recent_size += each.size
+            while len(self._recent) > RECENT or self._recent_size > RECENT_BYTES:
+                gone = self._recent.popleft()
+                self._recent_size -= gone.size
+                self._recent_from = gone.event.feed
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+
+    def join(self, stream: Stream) -> bool:
+        """Take a stream in from where the channel is; False when it is behind what is kept."""
+        if stream.position < self.position:
+            if stream.wanted.mine or stream.position < self._recent_from:
+                return False
+            for told in self._recent:
+                stream.offer(told)
+        self._set(stream).add(stream)
+        stream.bucket = self._hub.bucket(self, stream)
+        return True
+
+    async def catch_up(self, stream: Stream) -> Batch:
+        """The next of what a stream has missed, read for it alone."""
+        upto, wanted, tid = self.position, stream.wanted, self._tid
+
+        def read(read: Read) -> list[Entry]:
+            if wanted.pid is not None and wanted.process is not None:
+                return feed.of_process(read, tid, wanted.pid, wanted.process, stream.position, ROWS, upto)
+            return feed.after(read, tid, stream.position, ROWS, upto)
+
+        async with self._hub.catching:
+            found = await self._hub.store.async_read(read)
+            some = _as_many_as_fit(found)
+            told = await self._told(some, audience=wanted.mine)
+        stream.position = some[-1].feed if len(some) < len(found) or len(found) == ROWS else upto
+        return [*(each for each in told if stream.wants(each)), Mark(stream.position)]
+
+    def part(self, stream: Stream) -> None:
+        """The stream reads for itself again, until it joins."""
+        self._hub.unbucket(self, stream)
+        self._set(stream).discard(stream)
+
+    def leave(self, stream: Stream) -> None:
+        self._set(stream).discard(stream)
+        if stream.wanted.process is not None and not self._by_process[stream.wanted.process]:
+            del self._by_process[stream.wanted.process]
+        self._hub.left(self, stream)
+
+    def _set(self, stream: Stream) -> set[Stream]:
+        process = stream.wanted.process
+        return self._wide if process is None else self._by_process[process]
+
+    @property
+    def streams(self) -> list[Stream]:
+        return [*self._wide, *(stream for streams in self._by_process.values() for stream in streams)]
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    async def _told(self, entries: list[Entry], *, audience: bool) -> list[Told]:
+        """Entries with what policy asks about them."""
+        unknown = {entry.vid for entry in entries if entry.vid is not None and entry.vid not in self._permissions}
+        pids = sorted({entry.pid for entry in entries if entry.pid is not None}) if audience else []
+        audiences: dict[int, frozenset[str]] = {}
+        if unknown or pids:
+
+            def read(read: Read) -> tuple[list[lookups.VersionRow | None], dict[int, frozenset[str]]]:
+                return [lookups.version_by_vid(read, self._tid, vid) for vid in unknown], items.audiences(read, pids)
+
+            versions, audiences = await self._hub.store.async_read(read)
+            for row in versions:
+                if row is not None:
+                    self._permissions[row.vid] = Target(
+                        kind="process", id="", tid=self._tid, permissions=row.compiled.permissions
+                    )
+        return [
+            self._tell(entry, audiences.get(entry.pid or 0, frozenset()) if audience else None) for entry in entries
+        ]
+
+    def _tell(self, entry: Entry, audience: frozenset[str] | None) -> Told:
+        known = self._permissions.get(entry.vid or 0)
+        target = Target(
+            kind="process" if entry.of_process else "audit",
+            id=entry.process or "",
+            tid=self._tid,
+            permissions={} if known is None else known.permissions,
+            starter=entry.starter,
+        )
+        return Told(event(entry), len(entry.data) + 300, target, audience)
+
+
+def _as_many_as_fit(found: list[Entry]) -> list[Entry]:
+    """The first, and as many more as make a batch."""
+    size = 0
+    for at, entry in enumerate(found):
+        size += len(entry.data)
+        if at and size > BATCH_BYTES:
+            return found[:at]
+    return found
+
+
+class Streams:
+    """All streams of a node. `run` until cancelled."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.catching = asyncio.Semaphore(2)
+        """Who reads for itself: the readers are there for others too."""
+        self.open_count = 0
+        self._channels: dict[int, Channel] = {}
+        self._buckets: list[set[tuple[Channel, Stream]]] = [set() for _ in range(BEAT)]
+        self._next_bucket = 0
+        self._soon = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._news: set[int] = set()
+        """Tenants with rows that may not have been read; 0: any."""
+        store.listen(self._heard)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._beat())
+
+    def _heard(self, payloads: list[str]) -> None:
+        """On some thread of the store."""
+        if not self._channels or self._loop is None:
+            return
+        tids = {int(each[len(feed.NOTICE) :]) for each in payloads if each.startswith(feed.NOTICE)}
+        if "*" in payloads:
+            tids.add(0)
+        if not tids:
+            return
+        with self._lock:
+            known = bool(self._news)
+            self._news |= tids
+        if not known:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server is going down
+                self._loop.call_soon_threadsafe(self._soon.set)
+
+    async def _follow(self) -> None:
+        while True:
+            await self._soon.wait()
+            self._soon.clear()
+            with self._lock:
+                news, self._news = self._news, set()
+            for tid, channel in list(self._channels.items()):
+                if tid not in news and 0 not in news:
+                    continue
+                try:
+                    await channel.read()
+                except PenstockError as error:
+                    log.warning("event streams wait for the database: %s", error.message)
+                    self._look_again(tid)
+                except Exception:
+                    log.exception("event streams met an error and go on")
+                    self._look_again(tid)
+            await asyncio.sleep(GATHER)
+
+    def _look_again(self, tid: int) -> None:
+        assert self._loop is not None
+        self._loop.call_later(AGAIN, self._heard, [f"{feed.NOTICE}{tid}"])
+
+    async def _beat(self) -> None:
+        """Each stream once in `BEAT` seconds, a part of them every second."""
+        at = 0
+        while True:
+            await asyncio.sleep(1.0)
+            at = (at + 1) % BEAT
+            for channel, stream in list(self._buckets[at]):
+                stream.beat(channel.position)
+
+    # -- streams -----------------------------------------------------------------------------------------------------
+
+    async def open(self, actor: Actor, wanted: Wanted, after: int | None, name: str = "after") -> Stream:
+        """A stream of what comes after a feed number; without one, of what comes from now on.
+
+        Raises: Invalid for a number the feed has not come to (`name` is what the caller calls it), LimitExceeded.
+        """
+        if self._closed or self.open_count >= MOST:
+            raise LimitExceeded("too many event streams are open here", retry_after=5)
+        tid = actor.tenant.tid
+        channel = self._channels.get(tid)
+        if channel is None:
+            channel = self._channels[tid] = Channel(self, tid)
+        channel.users += 1
+        channel.mine += wanted.mine
+        self.open_count += 1
+        try:
+            await channel.opened()
+            if after is not None and after > channel.position:
+                await self._check_head(tid, after, name)
+            if wanted.mine:  # a read on its way may have begun before anybody wanted to know whom items are for
+                async with channel.lock:
+                    pass
+            return Stream(channel, actor, wanted, channel.position if after is None else after)
+        except BaseException:
+            self._forget(channel, tid, wanted)
+            raise
+
+    async def _check_head(self, tid: int, after: int, name: str) -> None:
+        """The channel may lag behind what another node has told already."""
+        head = await self.store.async_read(lambda read: feed.head(read, tid))
+        if after > head:
+            message = f"{after} is ahead of the feed, which has come to {head}"
+            raise Invalid(f"{name}: {message}", [Problem(name, message, "out_of_range")])
+
+    def bucket(self, channel: Channel, stream: Stream) -> int:
+        self._next_bucket = (self._next_bucket + 1) % BEAT
+        self._buckets[self._next_bucket].add((channel, stream))
+        return self._next_bucket
+
+    def unbucket(self, channel: Channel, stream: Stream) -> None:
+        self._buckets[stream.bucket].discard((channel, stream))
+
+    def left(self, channel: Channel, stream: Stream) -> None:
+        self.unbucket(channel, stream)
+        self._forget(channel, stream.actor.tenant.tid, stream.wanted)
+
+    def _forget(self, channel: Channel, tid: int, wanted: Wanted) -> None:
+        self.open_count -= 1
+        channel.users -= 1
+        channel.mine -= wanted.mine
+        if not channel.users and self._channels.get(tid) is channel:
+            del self._channels[tid]
+
+    def close(self) -> None:
+        """End all streams, as the server does before it shuts down; who takes nothing any more is cut off a little later."""
+        self._closed = True
+        streams = [stream for channel in self._channels.values() for stream in channel.streams]
+        for stream in streams:
+            stream.end()
+        if streams and self._loop is not None:
+            self._loop.call_later(LEAVING, _cut_off, streams)
+
+
+def _cut_off(streams: list[Stream]) -> None:
+    for stream in streams:
+        stream.abort()
