@@ -106,6 +106,12 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
+class Stale(Conflict):
+    """What the caller has read (`If-Match`) is not what is there now."""
+
+    code = "stale"
+
+
 class StaleSequence(Conflict):
     """Somebody else moved the process between read and write."""
 

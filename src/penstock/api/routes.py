@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import definitions, processes, work
+from penstock.api import definitions, items, processes, work
 from penstock.api.door import Native
 from penstock.web.auth import bearer
 from penstock.web.openapi import describe
 from penstock.web.routing import Door
 
 PREFIX = "/api/v1"
-ROUTES = (*definitions.ROUTES, *processes.ROUTES, *work.ROUTES)
+ROUTES = (*definitions.ROUTES, *processes.ROUTES, *items.ROUTES, *work.ROUTES)
 
 
 def door(native: Native, max_body: int) -> Door[Native]:

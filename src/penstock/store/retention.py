@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import BindParameter, bindparam, delete, select
 
 from penstock.core import codec
-from penstock.store import definitions, search, tables
+from penstock.store import definitions, items, search, tables
 from penstock.store.reader import Read
 from penstock.store.rows import DATA, PROCESSES, Tx
 
@@ -28,6 +28,9 @@ _TABLES = (
     tables.scopes,
     tables.data,
     tables.items,
+    tables.drafts,
+    tables.item_log,
+    tables.posts,
     tables.jobs,
     tables.timers,
     tables.subscriptions,
@@ -45,8 +48,9 @@ def old_processes(reader: Read, before: int, after: int, most: int) -> list[int]
 
 
 def remove(tx: Tx, pids: list[int]) -> None:
-    """Remove ended processes whole. Their items have no grants any more; what webhooks wait to deliver stays."""
+    """Remove ended processes whole, with messages nobody has read; what webhooks wait to deliver stays."""
     for pid in pids:
+        items.drop_open_grants(tx, pid)
         row = tx.get(PROCESSES, (pid,))
         if row is not None:
             _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])

@@ -53,6 +53,7 @@ STATUS: Mapping[type[BaseException], Shape] = {
     errors.AlreadyExists: Shape(409, "already_exists"),
     errors.WrongState: Shape(409, "wrong_state"),
     errors.LeaseLost: Shape(409, "lease_lost"),
+    errors.Stale: Shape(412, "stale"),
     errors.LimitExceeded: Shape(429, "limit_exceeded"),
     errors.Unavailable: Shape(503, "unavailable"),
     errors.PenstockError: Shape(500, "defect"),
