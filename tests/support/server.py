@@ -41,6 +41,7 @@ CODES = {
     404: {"not_found"},
     405: {"method_not_allowed"},
     409: {"conflict", "already_exists", "wrong_state", "lease_lost"},
+    412: {"stale"},
     413: {"too_large"},
     415: {"unsupported_media_type"},
     429: {"limit_exceeded"},

@@ -189,6 +189,7 @@ _SEEING: Mapping[Action, Action] = {
     Action.THREAD_OPEN: Action.PROCESS_READ,
     Action.THREAD_CLOSE: Action.ITEM_READ,
     Action.POST_WRITE: Action.ITEM_READ,
+    Action.POST_CHANGE: Action.ITEM_READ,
     Action.JOB_WORK: Action.PROCESS_READ,
     Action.MESSAGE_SEND: Action.PROCESS_READ,
     Action.SIGNAL_SEND: Action.PROCESS_READ,

@@ -268,8 +268,8 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
     place = await ctx.item_place(actor.tenant.tid, id)
     vid = place.vid
     while True:
-        fitting = await _fitted(ctx, actor, id, vid, place.task, output)
         try:
+            fitting = await _fitted(ctx, actor, id, vid, place.task, output)
             return await _complete_as(ctx, actor, id, vid, fitting, output, key)
         except _Moved as moved:
             vid = moved.vid  # a migration came in between: the form may be another
@@ -284,7 +284,7 @@ class _Moved(Exception):
 
 
 async def _fitted(ctx: Context, actor: Actor, id: str, vid: int, code: str, output: Any) -> Any:
-    """The output in the types of its form. Raises: Invalid, but for those who may not see the item NotFound."""
+    """The output in the types of its form. Raises: Invalid, but NotFound for who may not see the item; _Moved."""
     version = await ctx.version_by_vid(actor.tenant.tid, vid)
     task = version.compiled.tasks.get(code) or Task(code=code)
     if task.schema is None:
@@ -292,7 +292,9 @@ async def _fitted(ctx: Context, actor: Actor, id: str, vid: int, code: str, outp
     fitting = coerce(task.schema, {} if output is None else output)
     problems = checker(version.digest, f"task/{code}", task.schema).check(fitting, "/output")
     if problems:
-        await readable(ctx, actor, id)
+        seen, _ = await readable(ctx, actor, id)
+        if seen.vid != vid:
+            raise _Moved(seen.vid)
         raise Invalid("the form's data does not fit its schema", problems)
     check_size(fitting, "/output")
     return fitting
