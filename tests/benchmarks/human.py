@@ -93,13 +93,13 @@ async def work(known: dict[str, Any], pid: int, clients: int, seconds: float, ba
     token = await setup.call("POST", "/api/v1/token", grant)
     setup = await Wire.open(known["url"], token["access_token"])
     await setup.call("POST", "/api/v1/definitions", DEFINITION)
-    wires = []
     for token in known["tokens"]:
         wire = await Wire.open(known["url"], token)
         for left in range(backlog, 0, -500):
             starts = [{"definition": "human", "input": {"n": 0}}] * min(500, left)
             await wire.call("POST", "/api/v1/processes/~batch", {"processes": starts})
-        wires.append(wire)
+        wire.close()  # the server closes what is silent for long
+    wires = [await Wire.open(known["url"], token) for token in known["tokens"]]
     before = cpu_seconds(pid)
     begun = 0
 

@@ -27,7 +27,7 @@ def _filter(query: models.ItemQuery) -> ItemFilter:
     return ItemFilter(
         states=tuple(dict.fromkeys(query.state)),
         kinds=tuple(dict.fromkeys(query.kind)),
-        owner=None if query.owner is None else parse_grantee(query.owner, "owner"),
+        owner=None if query.owner is None else _grantee(query.owner, "owner"),
         group=None if query.group is None else f"group:{query.group}",
         task=query.task,
         overdue=query.overdue,
@@ -35,6 +35,13 @@ def _filter(query: models.ItemQuery) -> ItemFilter:
         sort=sort,
         descending=_DESCENDING[sort] if query.order is None else query.order == "desc",
     )
+
+
+def _grantee(text: str, name: str) -> str:
+    try:
+        return parse_grantee(text, name)
+    except Invalid as error:
+        raise Invalid(f"{name}: {error.message}", error.problems) from None
 
 
 async def listed(call: ApiCall) -> models.Items:

@@ -365,7 +365,7 @@ async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> byt
     Raises: TooLarge, ClientGone.
     """
     declared = headers.get("content-length")
-    if declared is None and "transfer-encoding" not in headers:
+    if declared == "0" or (declared is None and "transfer-encoding" not in headers):
         return b""
     if declared is not None:
         if not (declared.isascii() and declared.isdigit() and len(declared) < 19):
