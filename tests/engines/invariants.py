@@ -136,14 +136,14 @@ class Checked:
     # -- ended -----------------------------------------------------------------------------------------------------
 
     def ended(self) -> list[str]:
-        found = [
-            f"ended, and has {name}" for name in ("jobs", "timers", "subscriptions", "item_grants") if self.rows[name]
-        ]
+        found = [f"ended, and has {name}" for name in ("jobs", "timers", "subscriptions") if self.rows[name]]
         found += [f"ended, and has scope {row['n']}" for row in self.rows["scopes"] if row["n"]]
         found += ["ended, and its inbox has kept events" for row in self.rows["inbox"] if row["kept"] == 1][:1]
         found += [f"ended, and visit {row['n']} is open" for row in self.rows["visits"] if row["state"] in OPEN]
         found += [
-            f"ended, and item {row['n']} is open" for row in self.rows["items"] if row["state"] in ("READY", "CLAIMED")
+            f"ended, and item {row['n']} is open"
+            for row in self.rows["items"]
+            if row["ended_at"] is None and row["waits"]
         ]
         if self.row["ended_at"] is None:
             found.append("ended without ended_at")
@@ -181,7 +181,7 @@ class Checked:
             self._ends(n, scope, each, required, allowed)
         there: dict[str, set[Any]] = {
             "jobs": {row["n"] for row in self.rows["jobs"]},
-            "items": {row["n"] for row in self.rows["items"] if row["state"] in ("READY", "CLAIMED")},
+            "items": {row["n"] for row in self.rows["items"] if row["ended_at"] is None and row["waits"]},
             "timers": {(row["n"], row["purpose"]) for row in self.rows["timers"]},
             "subscriptions": {(row["n"], row["purpose"]) for row in self.rows["subscriptions"]},
             "scopes": {n for n in self.scopes if n and self.scopes[n].index is None},
@@ -256,11 +256,17 @@ class Checked:
     def grants(self) -> list[str]:
         expected = set()
         for row in self.rows["items"]:
+            grantees = set()
             if row["state"] == "READY":
-                expected |= {(grantee, row["n"]) for grantee in codec.decode_json(row["candidates"])}
+                grantees = {*codec.decode_json(row["candidates"]), row["owner"]} - {None}
             elif row["state"] == "CLAIMED":
-                expected.add((row["owner"], row["n"]))
-        have = {(row["grantee"], row["n"]) for row in self.rows["item_grants"]}
+                grantees = {row["owner"], row["delegator"]} - {None}
+            order = (row["n"], row["created_at"], row["due_at"], row["priority"])
+            expected |= {(grantee, *order) for grantee in grantees}
+        have = {
+            (row["grantee"], row["n"], row["created_at"], row["due_at"], row["priority"])
+            for row in self.rows["item_grants"]
+        }
         return [f"grants: {sorted(have)}, not {sorted(expected)}"] if have != expected else []
 
     def searchable(self) -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from sqlalchemy.sql import Delete, Select, Update
 
-from penstock.core.requests import Filter, ItemFilter
+from penstock.core.requests import Filter
 from penstock.store import (
     Store,
     carrying,
@@ -29,7 +29,7 @@ from penstock.store import (
     timers,
     values,
 )
-from penstock.store.rows import DEFINITIONS, ITEM_GRANTS, ITEMS, PROCESSES, SEARCH, VERSIONS
+from penstock.store.rows import DEFINITIONS, PROCESSES, SEARCH, VERSIONS
 from store.making import row
 
 MODULES = (
@@ -42,7 +42,6 @@ WALKS = {
     ("retention", "_OLD"): "a reader's, in the background",
     ("feed", "_NUMBER"): "PostgreSQL's alone, by its own index",
     ("lookups", "_PROCESSES"): "asked for the keys of a page",
-    ("lookups", "_ITEMS"): "asked for the keys of a page",
     ("inbox", "_PIDS"): "in the order of its index, from where the last look ended",
 }
 
@@ -91,15 +90,6 @@ def asked_statements():
     ):
         for oldest in (True, False):
             ask(lookups.filtered, reader, 1, wanted, 5, 10, oldest=oldest)
-    mine = {"grantees": ("user:a", "group:b"), "owner": "user:a"}
-    for wanted in (
-        ItemFilter(),
-        ItemFilter(states=("READY", "CLAIMED"), **mine),
-        ItemFilter(states=("READY", "CLAIMED"), task="T", definition="d", **mine),
-        ItemFilter(states=("COMPLETED",)),
-        ItemFilter(of_pid=5),
-    ):
-        ask(lookups.items, reader, 1, wanted, (5, 1), 10)
     ask(lookups.latest_versions, reader, 1, 0, 10)
     ask(lookups.versions, reader, 1, "c", 5, 10)
     for i, (statement, params) in enumerate(reader.asked):
@@ -155,7 +145,7 @@ def walks(steps):
 
 def test_the_lists_of_plans_are_not_empty():
     assert len(list(own_statements())) > 60
-    assert len(list(asked_statements())) > 15
+    assert len(list(asked_statements())) > 10
 
 
 # -- what lists give ---------------------------------------------------------------------------------------------------
@@ -226,55 +216,3 @@ def pages(store, page_after):
         found += [each.pid for each in page]
         if len(page) < 7:
             return found
-
-
-@pytest.fixture
-def tasks(filled):
-    """An item of each of 200 processes: of group a, or of group b and user x, some claimed, some done."""
-
-    def unit(tx):
-        for pid in range(1, 201):
-            state = ("READY", "CLAIMED", "COMPLETED", "CANCELLED")[pid % 4]
-            owner = f"user:{'xy'[pid % 3 == 0]}" if state in ("CLAIMED", "COMPLETED") else None
-            tid = 1 + pid % 2
-            tx.put(
-                ITEMS,
-                row(ITEMS, pid=pid, n=1, tid=tid, id=f"i{pid}", task=f"t{pid % 2}", state=state, owner=owner,
-                    data="null", candidates="[]"),
-            )  # fmt: skip
-            granted = {"READY": ("group:a",) if pid % 8 else ("group:b", "user:x"), "CLAIMED": (owner,)}.get(state, ())
-            for grantee in granted:
-                tx.put(ITEM_GRANTS, (tid, grantee, pid, 1))
-
-    filled.submit(unit).result(30)
-    return filled
-
-
-def mine(pid):
-    return ((pid % 4 == 0) and pid % 8 == 0) or (pid % 4 == 1 and pid % 3 != 0)
-
-
-ITEMS_WANTED = [
-    (ItemFilter(), lambda pid: True),
-    (ItemFilter(states=("CLAIMED", "COMPLETED")), lambda pid: pid % 4 in (1, 2)),
-    (ItemFilter(definition="d1"), lambda pid: pid % 3 == 1),
-    (ItemFilter(task="t1"), lambda pid: pid % 2 == 1),
-    (ItemFilter(of_pid=8), lambda pid: pid == 8),
-    (ItemFilter(states=("READY", "CLAIMED"), grantees=("group:b", "user:x"), owner="user:x"), mine),
-    (ItemFilter(states=("READY",), grantees=("group:b", "user:x"), owner="user:x"), lambda pid: pid % 8 == 0),
-    (
-        ItemFilter(grantees=("group:b", "user:x"), owner="user:x"),
-        lambda pid: mine(pid) or (pid % 4 == 2 and pid % 3 != 0),
-    ),
-    (
-        ItemFilter(states=("COMPLETED",), grantees=("group:b", "user:x"), owner="user:x", definition="d1"),
-        lambda pid: pid % 4 == 2 and pid % 3 == 1,
-    ),
-]
-
-
-def test_pages_of_items(tasks):
-    for (wanted, holds), tid in itertools.product(ITEMS_WANTED, (1, 2)):
-        expected = [pid for pid in range(1, 201) if 1 + pid % 2 == tid and holds(pid)]
-        found = pages(tasks, lambda read, after, t=tid, w=wanted: lookups.items(read, t, w, after, 7))
-        assert found == sorted(expected, reverse=True), wanted

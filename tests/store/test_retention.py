@@ -4,7 +4,7 @@ import asyncio
 
 from engines.stage import Stage, graph, job
 from penstock.engines import retention
-from penstock.operations import items, values
+from penstock.operations import drafts, items, threads, values
 from penstock.store import outbox, tables
 from penstock.store import retention as stored
 
@@ -14,11 +14,13 @@ TABLES = [table for table in tables.metadata.sorted_tables if "pid" in table.col
 FULL = graph(
     "full",
     {
+        "n": {"kind": "item", "task": "T", "type": "message"},
         "i": {"kind": "item", "task": "T"},
         "c": {"kind": "call", "definition": "child"},
         "m": {"kind": "message", "message": "m", "key": "${input.k}"},
         "w": job("w"),
     },
+    ("n", "i"),
     ("i", "c"),
     ("c", "m"),
     ("m", "w"),
@@ -36,8 +38,11 @@ async def made(stage):
         id = await stage.start("full", {"k": len(ids)}, metadata={"name": f"n{len(ids)}"})
         owner = await values.process(stage.ctx, stage.actor, id)
         await values.put(stage.ctx, stage.actor, owner, "v", 1)
-        [item] = await stage.inbox(ann, of_pid=await stage.pid(id))
+        [item] = await stage.inbox(ann, of_pid=await stage.pid(id), kinds=("TASK",))
         await items.claim(stage.ctx, ann, item.id)
+        await drafts.save(stage.ctx, ann, item.id, {"half": "done"}, None)
+        await drafts.write_log(stage.ctx, ann, item.id, "info", "at work")
+        await threads.begin(stage.ctx, stage.actor, id, "why", [], "because")
         if ends:
             await items.complete(stage.ctx, ann, item.id, {})
             await stage.work("child")

@@ -242,6 +242,14 @@ class Harness(Checked):
         scope, n = self.find(place)
         return self._do(ev.ItemClaimed(at=self.now, scope=scope, visit=n, owner=owner))
 
+    def on_item(self, place: int | str, event: type[ev.VisitEvent], **members: Any) -> Harness:
+        """Unclaim, assign, delegate, change or cancel it."""
+        scope, n = self.find(place)
+        return self._do(event(at=self.now, scope=scope, visit=n, **members))
+
+    def open_thread(self, name: str = "About it") -> Harness:
+        return self._do(ev.ThreadOpened(at=self.now, name=name))
+
     def suspend(self) -> Harness:
         return self._do(ev.SuspendRequested(at=self.now))
 

@@ -139,7 +139,7 @@ class Checked(Memory):
         answered = {
             (event.visit, getattr(event, "attempt", None))
             for event in map(codec.decode_event, [*self.inbox, *self.kept])
-            if isinstance(event, ev.JobCompleted | ev.JobFailed | ev.ErrorThrown | ev.ItemCompleted)
+            if isinstance(event, ev.JobCompleted | ev.JobFailed | ev.ErrorThrown | ev.ItemCompleted | ev.ItemCancelled)
         }
         jobs, items, children, arms, opened = set(), set(), set(), set(), set()
         for scope in scopes.values():

@@ -36,6 +36,8 @@ class Memory:
         self.visits: dict[int, dict[str, Any]] = {}
         self.jobs: dict[int, do.OpenJob] = {}
         self.items: dict[int, do.OpenItem] = {}
+        self.left: dict[int, do.OpenItem] = {}
+        """Shown to people with no token that waits."""
         self.owners: dict[int, str] = {}
         self.timers: dict[tuple[int, str], do.StartTimer] = {}
         self.subscriptions: dict[tuple[int, str], do.Subscribe] = {}
@@ -130,16 +132,28 @@ class Memory:
                 self._open(self.jobs, command.visit, command)
             case do.CloseJob():
                 self.jobs.pop(command.visit, None)
-            case do.OpenItem():
-                self._open(self.items, command.visit, command)
-            case do.ClaimItem():
-                self.owners[command.visit] = command.owner
-            case do.CloseItem():
-                self.items.pop(command.visit, None)
             case do.StartChild():
                 self._open(self.children, command.visit, command)
             case do.CancelChild():
                 self.children.pop(command.visit, None)
+            case _:
+                return self._item(command)
+        return True
+
+    def _item(self, command: do.Command) -> bool:
+        match command:
+            case do.OpenItem():
+                self._open(self.items if command.waits else self.left, command.visit, command)
+            case do.ClaimItem():
+                self.owners[command.visit] = command.owner
+            case do.AssignItem() | do.DelegateItem():
+                self.owners[command.visit] = command.to
+            case do.UnclaimItem():
+                self.owners.pop(command.visit, None)
+            case do.ChangeItem():
+                assert command.visit in self.items
+            case do.CloseItem():
+                self.items.pop(command.visit, None)
             case _:
                 return False
         return True

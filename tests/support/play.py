@@ -97,6 +97,14 @@ def place(row: dict[str, Any]) -> str:
     return str(row.get("place", row["node"]))
 
 
+ITEM_EVENTS: list[tuple[type[ev.VisitEvent], dict[str, Any]]] = [
+    (ev.ItemUnclaimed, {}),
+    (ev.ItemAssigned, {"to": "group:b"}),
+    (ev.ItemDelegated, {"to": "user:b@example.com"}),
+    (ev.ItemChanged, {"priority": 5}),
+]
+
+
 class Player:
     """Does random things to a process: mostly what the world would do, now and then what people do."""
 
@@ -146,9 +154,14 @@ class Player:
 
     def answer_item(self) -> None:
         n = self.pick(self.h.items)
-        if self.random.random() < 0.2:
+        if self.random.random() < 0.3:
             self.h.claim(n)
-        self.h.complete(n, {"ok": 1})
+            event, members = self.pick(ITEM_EVENTS)
+            self.h.on_item(n, event, **members)
+        if self.random.random() < 0.1:
+            self.h.on_item(n, ev.ItemCancelled)
+        else:
+            self.h.complete(n, {"ok": 1})
 
     def fire(self) -> None:
         n, purpose = self.pick(self.h.timers)
@@ -182,7 +195,7 @@ class Player:
 
     def people(self) -> None:
         verbs = [self.suspend, self.retry, self.retry, self.debug, self.skip, self.skip]
-        verbs += [self.restart, self.migrate, self.rare, self.document]
+        verbs += [self.restart, self.migrate, self.rare, self.document, self.h.open_thread]
         with suppress(Refused):
             self.pick(verbs)()
 
@@ -242,7 +255,9 @@ class Player:
                 ev.JobReturned(attempt=1, **at),
             ]
         if n not in before["items"]:
-            events += [ev.ItemCompleted(**at), ev.ItemClaimed(owner="a", **at)]
+            events += [ev.ItemCompleted(**at), ev.ItemCancelled(**at), ev.ItemClaimed(owner="a", **at)]
+            events += [ev.ItemUnclaimed(**at), ev.ItemAssigned(to="a", **at), ev.ItemDelegated(to="a", **at)]
+            events += [ev.ItemChanged(**at)]
         for purpose in ("@own", "@retry", "@timeout", "nowhere", *h.version.places):
             if (n, purpose) not in before["timers"] and (n, purpose) not in h.fired:
                 events.append(ev.TimerFired(purpose=purpose, attempt=self.random.choice([1, 2]), **at))

@@ -136,9 +136,10 @@ def render_item(view: Any, *, whole: bool) -> models.Item:
         task=view.task,
         name=view.name,
         description=view.description,
-        kind="TASK",
+        kind=view.kind,
         state=view.state,
         owner=view.owner,
+        delegated_by=view.delegator,
         candidates=view.candidates,
         data=view.data,
         output=view.output,
@@ -147,6 +148,7 @@ def render_item(view: Any, *, whole: bool) -> models.Item:
         created_at=format_time(view.created_at),
         ended_at=time_of(view.ended_at),
         ended_by=view.ended_by,
+        posts=view.posts,
         schema=view.schema if whole else UNSET,
         ui=view.ui if whole else UNSET,
     )
@@ -163,6 +165,24 @@ def render_document(view: Any) -> models.Document:
         created_by=view.created_by,
         created_at=format_time(view.created_at),
         links=[models.DocumentLink(process=link.process, item=link.item) for link in view.links],
+    )
+
+
+def render_line(view: Any) -> models.ItemLine:
+    data = view.data
+    if data.get("due_at") is not None:
+        data = {**data, "due_at": format_time(data["due_at"])}
+    return models.ItemLine(line=view.line, at=format_time(view.at), actor=view.actor, type=view.type, data=data)
+
+
+def render_post(view: Any) -> models.Post:
+    return models.Post(
+        number=view.number,
+        author=view.author,
+        text=view.text,
+        at=format_time(view.at),
+        edited_at=time_of(view.edited_at),
+        deleted_at=time_of(view.deleted_at),
     )
 
 

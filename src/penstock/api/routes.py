@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import connections, definitions, documents, events, processes, schedules, work
+from penstock.api import connections, definitions, documents, events, items, processes, schedules, work
 from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
@@ -14,6 +14,7 @@ PREFIX = "/api/v1"
 ROUTES = (
     *definitions.ROUTES,
     *processes.ROUTES,
+    *items.ROUTES,
     *work.ROUTES,
     *documents.ROUTES,
     *schedules.ROUTES,

@@ -1,4 +1,4 @@
-"""Routes of `/items`, `/jobs`, `/messages`, `/signals` and values."""
+"""Routes of `/jobs`, `/messages`, `/signals` and values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
-from penstock.core.requests import ItemFilter
 from penstock.errors import (
     Conflict,
     Forbidden,
@@ -18,49 +17,12 @@ from penstock.errors import (
     Problem,
     TooLarge,
     Unauthenticated,
-    WrongState,
 )
-from penstock.operations import items, jobs, messages, values
+from penstock.operations import jobs, messages, values
 from penstock.web.routing import Auth, Route
 from penstock.web.waiting import ClientGone
 
 JOB_TOKEN = "pj_"  # noqa: S105 - a prefix
-
-# -- items -----------------------------------------------------------------------------------------------------------
-
-
-async def list_items(call: ApiCall) -> models.Items:
-    query: models.ItemQuery = call.query
-    wanted = ItemFilter(states=tuple(query.state), task=query.task, definition=query.definition)
-    found = await items.listed(
-        call.door.operations,
-        call.actor,
-        wanted,
-        position(call, call.actor),
-        query.limit,
-        mine=query.mine,
-        process=query.process,
-    )
-    return page(  # type: ignore[no-any-return]
-        call, call.actor, found, lambda view: mapping.render_item(view, whole=False), models.Items
-    )
-
-
-async def get_item(call: ApiCall) -> models.Item:
-    return mapping.render_item(await items.get(call.door.operations, call.actor, call.path["id"]), whole=True)
-
-
-async def claim_item(call: ApiCall) -> models.Item:
-    view = await items.claim(call.door.operations, call.actor, call.path["id"], call.idempotency_key)
-    return mapping.render_item(view, whole=True)
-
-
-async def complete_item(call: ApiCall) -> models.Item:
-    view = await items.complete(
-        call.door.operations, call.actor, call.path["id"], call.body.output, call.idempotency_key
-    )
-    return mapping.render_item(view, whole=True)
-
 
 # -- jobs ------------------------------------------------------------------------------------------------------------
 
@@ -240,26 +202,7 @@ def _single(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
     )  # fmt: skip
 
 
-_ITEM_ERRORS = (NotFound, Forbidden, WrongState, TooLarge)
-
 ROUTES: tuple[Route[Native], ...] = (
-    Route(
-        method="GET", path="/items", operation="listItems", summary="Items, newest first; people see their own",
-        handler=list_items, query=models.ItemQuery, response=models.Items, errors=(NotFound,), tag="Items",
-    ),
-    Route(
-        method="GET", path="/items/{id}", operation="getItem", summary="An item with its form", handler=get_item,
-        response=models.Item, errors=(NotFound,), tag="Items",
-    ),
-    Route(
-        method="POST", path="/items/{id}/claim", operation="claimItem", summary="Make an item one's own",
-        handler=claim_item, request=models.Nothing, response=models.Item, errors=_ITEM_ERRORS, tag="Items",
-    ),
-    Route(
-        method="POST", path="/items/{id}/complete", operation="completeItem",
-        summary="End an item with its form's data", handler=complete_item, request=models.CompleteItem,
-        response=models.Item, errors=_ITEM_ERRORS, tag="Items",
-    ),
     Route(
         method="POST", path="/jobs/poll", operation="pollJobs", keyed=False,
         summary="Take jobs; with `wait`, the call is held until one is born", handler=poll, request=models.Poll,

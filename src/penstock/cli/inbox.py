@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 Id = Annotated[str, typer.Argument(metavar="ITEM")]
 
+To = Annotated[str, typer.Argument(metavar="TO", help="user:EMAIL, app:ID, or group:CODE where a group may have it.")]
+
 OPEN = ("READY", "CLAIMED")
 
 
@@ -63,6 +65,34 @@ def show(session: Session, item: Id) -> None:
 def claim(session: Session, item: Id) -> None:
     """Make one mine."""
     _show(session, session.client.items.claim(item))
+
+
+@inbox_app.command()
+@remote
+def unclaim(session: Session, item: Id) -> None:
+    """Give one back: to who delegated it, else to its candidates."""
+    _show(session, session.client.items.unclaim(item))
+
+
+@inbox_app.command()
+@remote
+def assign(session: Session, item: Id, to: To) -> None:
+    """Give one to somebody, or to a group (for managers)."""
+    _show(session, session.client.items.assign(item, to))
+
+
+@inbox_app.command()
+@remote
+def delegate(session: Session, item: Id, to: To, *, note: Annotated[str | None, typer.Option("--note")] = None) -> None:
+    """Hand one of mine on; it comes back."""
+    _show(session, session.client.items.delegate(item, to, note))
+
+
+@inbox_app.command()
+@remote
+def acknowledge(session: Session, item: Id) -> None:
+    """Say that a message has been read."""
+    _show(session, session.client.items.acknowledge(item))
 
 
 @inbox_app.command()

@@ -204,28 +204,55 @@ class Processes(Namespace[M]):
         body = _given(name=name, key=key, payload=payload)
         return _change("POST", _process(id, "signal"), models.Delivery, body)
 
+    @verb
+    def begin_thread(
+        self, id: str, name: str, *, candidates: Sequence[str] | None = None, text: str | None = None
+    ) -> Request[models.Item]:
+        """A conversation between its candidates, the caller and the managers; `text` is its first post."""
+        body = _given(name=name, candidates=candidates, text=text)
+        return _change("POST", _process(id, "threads"), models.Item, body)
+
+    @listing
+    def threads(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.Item]]:
+        return _get(_process(id, "threads"), models.Page[models.Item], limit=limit, cursor=cursor)
+
     def values(self, id: str) -> Values[M]:
         return Values(self.sender, _process(id, "values"))
 
 
 class Items(Namespace[M]):
     @listing
-    def list(
+    def list(  # noqa: PLR0913 - all by name
         self,
         *,
         state: str | Sequence[str] | None = None,
+        kind: str | Sequence[str] | None = None,
         mine: bool | None = None,
+        owner: str | None = None,
+        group: str | None = None,
         process: str | None = None,
         task: str | None = None,
         definition: str | None = None,
+        overdue: bool | None = None,
+        due_before: datetime | None = None,
+        sort: str | None = None,
+        order: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Request[models.Page[models.Item]]:
-        """`mine`: what the caller owns or may claim."""
+        """`mine`: what the caller owns or may claim. `sort`: `created`, `due` or `priority`; `order`: `asc` or `desc`."""
         return _get(
-            "/items", models.Page[models.Item], state=state, mine=mine, process=process, task=task,
-            definition=definition, limit=limit, cursor=cursor,
+            "/items", models.Page[models.Item], state=state, kind=kind, mine=mine, owner=owner, group=group,
+            process=process, task=task, definition=definition, overdue=overdue, due_before=due_before, sort=sort,
+            order=order, limit=limit, cursor=cursor,
         )  # fmt: skip
+
+    @verb
+    def counts(self) -> Request[models.ItemCounts]:
+        """What waits for the caller."""
+        return _get("/items/~counts", models.ItemCounts)
 
     @verb
     def get(self, id: str) -> Request[models.Item]:
@@ -236,8 +263,92 @@ class Items(Namespace[M]):
         return _change("POST", f"/items/{segment(id)}/claim", models.Item)
 
     @verb
+    def unclaim(self, id: str) -> Request[models.Item]:
+        """Back to who delegated it, else to its candidates."""
+        return _change("POST", f"/items/{segment(id)}/unclaim", models.Item)
+
+    @verb
+    def assign(self, id: str, to: str) -> Request[models.Item]:
+        """To `user:EMAIL`, `app:ID` or `group:CODE`."""
+        return _change("POST", f"/items/{segment(id)}/assign", models.Item, {"to": to})
+
+    @verb
+    def delegate(self, id: str, to: str, note: str | None = None) -> Request[models.Item]:
+        """It comes back when it is unclaimed, or when the caller claims it again."""
+        return _change("POST", f"/items/{segment(id)}/delegate", models.Item, _given(to=to, note=note))
+
+    @verb
+    def cancel(self, id: str, reason: str | None = None) -> Request[models.Item]:
+        return _change("POST", f"/items/{segment(id)}/cancel", models.Item, _given(reason=reason))
+
+    @verb
+    def acknowledge(self, id: str) -> Request[models.Item]:
+        """A message has been read."""
+        return _change("POST", f"/items/{segment(id)}/acknowledge", models.Item)
+
+    @verb
     def complete(self, id: str, output: Any = None) -> Request[models.Item]:
         return _change("POST", f"/items/{segment(id)}/complete", models.Item, {"output": output})
+
+    @verb
+    def change(
+        self,
+        id: str,
+        *,
+        due_at: datetime | msgspec.UnsetType | None = msgspec.UNSET,
+        priority: int | msgspec.UnsetType = msgspec.UNSET,
+    ) -> Request[models.Item]:
+        """What is not given stays; `due_at` None: due at no time."""
+        given = {"due_at": due_at, "priority": priority}
+        body = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+        return _change("PATCH", f"/items/{segment(id)}", models.Item, body)
+
+    @verb
+    def command_many(self, items: Sequence[models.ItemCommand]) -> Request[models.ItemResults]:
+        """Claim, unclaim, complete or acknowledge many; each succeeds or fails by itself."""
+        return _change("POST", "/items/~batch", models.ItemResults, {"items": items})
+
+    @verb
+    def draft(self, id: str) -> Request[models.Draft]:
+        """Raises `NotFound` where the owner has saved none."""
+        return _get(f"/items/{segment(id)}/draft", models.Draft)
+
+    @verb
+    def save_draft(self, id: str, data: Any) -> Request[models.Draft]:
+        return _change("PUT", f"/items/{segment(id)}/draft", models.Draft, data)
+
+    @verb
+    def drop_draft(self, id: str) -> Request[None]:
+        return _change("DELETE", f"/items/{segment(id)}/draft", type(None))
+
+    @verb
+    def write_log(self, id: str, message: str, *, level: str | None = None) -> Request[models.ItemLine]:
+        return _change("POST", f"/items/{segment(id)}/log", models.ItemLine, _given(message=message, level=level))
+
+    @listing
+    def log(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.ItemLine]]:
+        return _get(f"/items/{segment(id)}/log", models.Page[models.ItemLine], limit=limit, cursor=cursor)
+
+    @listing
+    def posts(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.Post]]:
+        """What was said in a thread."""
+        return _get(f"/items/{segment(id)}/posts", models.Page[models.Post], limit=limit, cursor=cursor)
+
+    @verb
+    def write_post(self, id: str, text: str) -> Request[models.Post]:
+        return _change("POST", f"/items/{segment(id)}/posts", models.Post, {"text": text})
+
+    @verb
+    def edit_post(self, id: str, number: int, text: str) -> Request[models.Post]:
+        return _change("PUT", f"/items/{segment(id)}/posts/{number}", models.Post, {"text": text})
+
+    @verb
+    def delete_post(self, id: str, number: int) -> Request[None]:
+        return _change("DELETE", f"/items/{segment(id)}/posts/{number}", type(None))
 
 
 class Jobs(Namespace[M]):

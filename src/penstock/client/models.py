@@ -233,6 +233,7 @@ class Item(Answer, frozen=True):
     description: Any = ""
     kind: str = "TASK"
     owner: str | None = None
+    delegated_by: str | None = None
     candidates: list[str] = []
     data: Any = None
     output: Any = None
@@ -243,6 +244,64 @@ class Item(Answer, frozen=True):
     created_at: datetime | None = None
     ended_at: datetime | None = None
     ended_by: str | None = None
+    posts: int = 0
+
+
+class ItemCounts(Answer, frozen=True):
+    """Open items of the caller's: owned, to be claimed, overdue of both, to be read; threads it is in."""
+
+    mine: int
+    groups: int
+    overdue: int
+    messages: int = 0
+    threads: int = 0
+    capped: bool = False
+
+
+class ItemCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One entry of a batch: `claim`, `unclaim`, `complete` or `acknowledge`."""
+
+    id: str
+    command: str
+    output: Any = None
+
+
+class ItemResult(Answer, frozen=True):
+    """One entry of a batch's answer: the item, or why not."""
+
+    id: str
+    status: int
+    item: Item | None = None
+    error: ProblemDetails | None = None
+
+
+class ItemResults(Answer, frozen=True):
+    results: list[ItemResult]
+
+
+class Draft(Answer, frozen=True):
+    owner: str
+    data: Any = None
+    saved_at: datetime | None = None
+
+
+class ItemLine(Answer, frozen=True):
+    line: int
+    at: datetime
+    actor: str
+    type: str
+    data: dict[str, Any] = {}
+
+
+class Post(Answer, frozen=True):
+    """`text` is None once it is deleted."""
+
+    number: int
+    author: str
+    at: datetime
+    text: str | None = None
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 class Job(Answer, frozen=True):

@@ -28,6 +28,7 @@ Answer = (
     | ev.JobFailed
     | ev.ErrorThrown
     | ev.ItemCompleted
+    | ev.ItemCancelled
     | ev.TimerFired
     | ev.MessageArrived
     | ev.ChildEnded
@@ -40,7 +41,7 @@ def check(run: Run, answer: Answer) -> None:
     match answer:
         case ev.JobCompleted() | ev.JobFailed() | ev.ErrorThrown():
             attempt_of(run, answer)
-        case ev.ItemCompleted():
+        case ev.ItemCompleted() | ev.ItemCancelled():
             running_of(run, answer, Item)
         case ev.TimerFired() | ev.MessageArrived():
             _check_occurrence(run, answer)
@@ -58,8 +59,8 @@ def keep(run: Run, answer: Answer) -> None:
     """The process is suspended: the answer waits, and who gave it is done with it. It has been checked."""
     if isinstance(answer, ev.JobCompleted | ev.JobFailed | ev.ErrorThrown):
         run.commands.append(do.CloseJob(answer.visit))
-    elif isinstance(answer, ev.ItemCompleted):
-        run.commands.append(do.CloseItem(answer.visit, completed=True, output=answer.output))
+    elif isinstance(answer, ev.ItemCompleted | ev.ItemCancelled):
+        run.commands.append(_closing(answer))
     run.commands.append(do.KeepEvent(answer))
 
 
@@ -76,8 +77,11 @@ def apply(run: Run, answer: Answer) -> None:
             _close_job(run, answer)
             throw(run, answer.scope, answer.visit, answer.code, answer.message, answer.data)
         case ev.ItemCompleted():
-            run.commands.append(do.CloseItem(answer.visit, completed=True, output=answer.output))
+            run.commands.append(_closing(answer))
             complete(run, answer.scope, answer.visit, answer.output)
+        case ev.ItemCancelled():
+            run.commands.append(_closing(answer))
+            throw(run, answer.scope, answer.visit, ITEM_CANCELLED, answer.reason or "the item was cancelled", None)
         case ev.TimerFired():
             _timer_fired(run, answer)
         case ev.MessageArrived():
@@ -208,6 +212,18 @@ def _listen_again(run: Run, scope_n: int, n: int, boundary: Boundary, gone: str 
     except ExpressionFailed as error:
         return ev.Failure("ExpressionFailed", f"{boundary.code} waits for no further message: {error}")
     return None
+
+
+# -- items -------------------------------------------------------------------------------------------------------------
+
+ITEM_CANCELLED = "ItemCancelled"
+"""Error code of an item that somebody has cancelled."""
+
+
+def _closing(answer: ev.ItemCompleted | ev.ItemCancelled) -> do.CloseItem:
+    if isinstance(answer, ev.ItemCompleted):
+        return do.CloseItem(answer.visit, completed=True, output=answer.output, by=answer.actor)
+    return do.CloseItem(answer.visit, completed=False, by=answer.actor)
 
 
 # -- children and elements ---------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from penstock.core.definition import (
     Timer,
 )
 from penstock.core.members import Source, Use, nearest, shown
-from penstock.core.nodes import ATTACHABLE
+from penstock.core.nodes import ATTACHABLE, may_wait
 from penstock.core.reachability import closure, reachable, successors_of
 from penstock.core.syntax import STANDARD_ROOTS
 
@@ -106,6 +106,9 @@ def _check_boundaries(source: Source, level: Level) -> None:
             level.loose = True
         elif attached.kind not in ATTACHABLE:
             source.problem(f"{pointer}/attached_to", f"a {attached.kind} node can have no boundary", "attachment")
+        elif not may_wait(attached):
+            message = f"{attached.code!r} is not waited for and can have no boundary; give it wait: true"
+            source.problem(f"{pointer}/attached_to", message, "attachment")
         if node.trigger.error is not None:
             if (node.attached_to, node.trigger.error) in errors:
                 source.problem(pointer, f"{node.attached_to!r} has another boundary for this error", "duplicate")
@@ -132,7 +135,7 @@ def _check_starts(source: Source, level: Level, graph: Graph) -> None:
 
 def _check_waits(source: Source, level: Level) -> None:
     """Warn of each cycle in which nothing waits."""
-    successors: dict[str, list[str]] = {code: [] for code, node in level.nodes.items() if node.kind not in ATTACHABLE}
+    successors: dict[str, list[str]] = {code: [] for code, node in level.nodes.items() if not may_wait(node)}
     for flow in level.flows:
         if flow.source in successors and flow.target in successors:
             successors[flow.source].append(flow.target)

@@ -71,7 +71,7 @@ class CloseJob(Command, frozen=True):
 
 
 class OpenItem(Command, frozen=True):
-    """Show a task to people. Texts, candidates and data are resolved."""
+    """Show something to people. Texts, candidates and data are resolved."""
 
     visit: int
     scope: int
@@ -81,6 +81,15 @@ class OpenItem(Command, frozen=True):
     candidates: tuple[str, ...] = ()
     due_at: int | None = None
     priority: int = 0
+    kind: str = "TASK"
+    waits: bool = True
+    """A token stands at the visit until the item is done; without one, the item's number is no open visit's."""
+    owner: str | None = None
+    """Who began a thread."""
+    name: str = ""
+    """Of a thread that no node opened."""
+    again: bool = False
+    """The visit has had an item before, which was taken back or cancelled: this one takes its place."""
 
 
 class ClaimItem(Command, frozen=True):
@@ -88,12 +97,35 @@ class ClaimItem(Command, frozen=True):
     owner: str
 
 
+class UnclaimItem(Command, frozen=True):
+    """Back to who delegated it, else to its candidates."""
+
+    visit: int
+
+
+class AssignItem(Command, frozen=True):
+    visit: int
+    to: str
+
+
+class DelegateItem(Command, frozen=True):
+    visit: int
+    to: str
+
+
+class ChangeItem(Command, frozen=True):
+    visit: int
+    due_at: int | None
+    priority: int
+
+
 class CloseItem(Command, frozen=True):
-    """`completed` false: withdrawn. The row stays, its grants go."""
+    """`completed` false: withdrawn. The row stays, its grants go. `by`: who did it, where somebody did."""
 
     visit: int
     completed: bool
     output: Any = None
+    by: str = ""
 
 
 class StartTimer(Command, frozen=True):

@@ -42,7 +42,7 @@ from penstock.core import answers, interventions
 from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.addressing import Refused, Rejected, running_of
-from penstock.core.definition import Driver, Item, Start, Version
+from penstock.core.definition import Driver, Item, ItemKind, Start, Version
 from penstock.core.leaving import pass_through
 from penstock.core.moves import settle
 from penstock.core.run import Run, View
@@ -72,6 +72,11 @@ LEGAL: dict[type[ev.Event], tuple[str, frozenset[Status]]] = {
     ev.ItemClaimed: ("claim", _OPEN),
     ev.DocumentLinked: ("link a document", _OPEN),
     ev.DocumentUnlinked: ("unlink a document", _OPEN),
+    ev.ItemUnclaimed: ("unclaim", _OPEN),
+    ev.ItemAssigned: ("assign", _OPEN),
+    ev.ItemDelegated: ("delegate", _OPEN),
+    ev.ItemChanged: ("change", _OPEN),
+    ev.ThreadOpened: ("open a thread", _OPEN),
 }
 """Event of a command -> its name and the states it is legal in. Every other event is an answer, a timer or a message."""
 
@@ -162,6 +167,7 @@ def _handle(run: Run, event: ev.AnyEvent) -> None:
             | ev.JobFailed()
             | ev.ErrorThrown()
             | ev.ItemCompleted()
+            | ev.ItemCancelled()
             | ev.TimerFired()
             | ev.MessageArrived()
             | ev.ChildEnded()
@@ -169,9 +175,9 @@ def _handle(run: Run, event: ev.AnyEvent) -> None:
         ):
             answers.check(run, event)
             (answers.keep if run.process.status is Status.SUSPENDED else answers.apply)(run, event)
-        case ev.ItemClaimed():
+        case ev.ItemClaimed() | ev.ItemUnclaimed() | ev.ItemAssigned() | ev.ItemDelegated() | ev.ItemChanged():
             running_of(run, event, Item)
-            run.commands.append(do.ClaimItem(event.visit, event.owner))
+            run.commands.append(_item_command(event))
         case ev.VisitRetried():
             interventions.retry(run, event)
         case ev.DebugRequested():
@@ -190,8 +196,44 @@ def _handle(run: Run, event: ev.AnyEvent) -> None:
             _handle_process(run, event)
 
 
+ItemEvent = ev.ItemClaimed | ev.ItemUnclaimed | ev.ItemAssigned | ev.ItemDelegated | ev.ItemChanged
+"""What happens to an item while its visit waits."""
+
+
+def _item_command(event: ItemEvent) -> do.Command:
+    match event:
+        case ev.ItemClaimed():
+            return do.ClaimItem(event.visit, event.owner)
+        case ev.ItemUnclaimed():
+            return do.UnclaimItem(event.visit)
+        case ev.ItemAssigned():
+            return do.AssignItem(event.visit, event.to)
+        case ev.ItemDelegated():
+            return do.DelegateItem(event.visit, event.to)
+        case ev.ItemChanged():
+            return do.ChangeItem(event.visit, event.due_at, event.priority)
+        case _:
+            assert_never(event)
+
+
+def _thread(n: int, event: ev.ThreadOpened) -> do.OpenItem:
+    return do.OpenItem(
+        n,
+        ROOT,
+        "",
+        "",
+        None,
+        event.candidates,
+        kind=ItemKind.THREAD.value,
+        waits=False,
+        owner=event.actor,
+        name=event.name,
+    )
+
+
 ProcessEvent = (
-    ev.CompleteRequested
+    ev.ThreadOpened
+    | ev.CompleteRequested
     | ev.CancelRequested
     | ev.TerminateRequested
     | ev.SuspendRequested
@@ -204,6 +246,8 @@ ProcessEvent = (
 
 def _handle_process(run: Run, event: ProcessEvent) -> None:
     match event:
+        case ev.ThreadOpened():
+            run.commands.append(_thread(run.new_number(), event))
         case ev.CompleteRequested():
             if run.version.driver is Driver.GRAPH:
                 raise Refused("wrong_state", "cannot complete: the graph decides when this process is over")

@@ -90,9 +90,21 @@ class Robot(Node, frozen=True, kw_only=True):
     kind: str = "robot"
 
 
+class ItemKind(StrEnum):
+    """What sort of thing people see. A STEP, which devices report, comes from no node."""
+
+    TASK = "TASK"
+    MESSAGE = "MESSAGE"
+    THREAD = "THREAD"
+
+
 class Item(Node, frozen=True, kw_only=True):
+    """`waits`: the token stays until the item is done; a task always waits."""
+
     task: str
     input: Template | None = None
+    shows: ItemKind = ItemKind.TASK
+    waits: bool = True
     kind: str = "item"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -123,7 +124,14 @@ def format_time(at: int) -> str:
     """RFC 3339 in UTC with milliseconds. Raises: ValueError outside the years 1 to 9999."""
     if not MIN_TIME <= at <= MAX_TIME:
         raise ValueError(f"{at} is outside the years 1 to 9999")
-    return (_EPOCH + timedelta(milliseconds=at)).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    seconds, milliseconds = divmod(at, 1000)
+    return f"{_to_the_second(seconds)}.{milliseconds:03}Z"
+
+
+@lru_cache(maxsize=4096)
+def _to_the_second(at: int) -> str:
+    """Remembered: what a page shows happened within a few seconds."""
+    return (_EPOCH + timedelta(seconds=at)).replace(tzinfo=None).isoformat()
 
 
 def from_datetime(at: datetime) -> int:

@@ -98,15 +98,22 @@ def _work(run: Run, scope_n: int, n: int, node: Worked | Item | Call, rendered: 
     run.record(n, input=rendered)
     match node:
         case Item():
-            task = run.version.tasks[node.task]
-            due_at = None if task.due is None else task.due.after(run.at)
-            run.commands.append(
-                do.OpenItem(n, scope_n, node.code, node.task, rendered, task.candidates, due_at, task.priority)
-            )
+            _show(run, scope_n, n, node, rendered)
         case Call():
             run.commands.append(do.StartChild(n, scope_n, node.definition, rendered))
         case _:
             offer_job(run, scope_n, n, node, rendered)
+
+
+def _show(run: Run, scope_n: int, n: int, node: Item, rendered: Any) -> None:
+    """An item for people; one that is not waited for lets its token go on at once."""
+    task = run.version.tasks[node.task]
+    due_at = None if task.due is None else task.due.after(run.at)
+    shown = (task.candidates, due_at, task.priority, node.shows.value, node.waits)
+    again = run.peek(scope_n).active[n].attempt > 1
+    run.commands.append(do.OpenItem(n, scope_n, node.code, node.task, rendered, *shown, again=again))
+    if not node.waits:
+        complete(run, scope_n, n, None)
 
 
 def offer_job(run: Run, scope_n: int, n: int, node: Worked, rendered: Any) -> None:

@@ -80,8 +80,45 @@ class ItemClaimed(VisitEvent, frozen=True):
     owner: str
 
 
+class ItemUnclaimed(VisitEvent, frozen=True):
+    """Given back: to who delegated it, else to its candidates."""
+
+
+class ItemAssigned(VisitEvent, frozen=True):
+    """Given to a principal, who owns it now, or to a group, which may claim it; `to` is a grantee."""
+
+    to: str
+
+
+class ItemDelegated(VisitEvent, frozen=True):
+    """Handed on by its owner, to whom it comes back."""
+
+    to: str
+    note: str = ""
+
+
+class ItemChanged(VisitEvent, frozen=True):
+    """When it is due (ms, None: at no time) and how urgent it is, as they are from now on."""
+
+    due_at: int | None = None
+    priority: int = 0
+
+
 class ItemCompleted(VisitEvent, frozen=True):
     output: Any = None
+
+
+class ItemCancelled(VisitEvent, frozen=True):
+    """The visit ends with the error `ItemCancelled`: a boundary may take it, else it is an incident."""
+
+    reason: str = ""
+
+
+class ThreadOpened(Event, frozen=True):
+    """Somebody began a conversation on the process; no token waits for it."""
+
+    name: str
+    candidates: tuple[str, ...] = ()
 
 
 class TimerFired(VisitEvent, frozen=True):
@@ -202,7 +239,13 @@ AnyEvent = (
     | ErrorThrown
     | JobReturned
     | ItemClaimed
+    | ItemUnclaimed
+    | ItemAssigned
+    | ItemDelegated
+    | ItemChanged
     | ItemCompleted
+    | ItemCancelled
+    | ThreadOpened
     | TimerFired
     | MessageArrived
     | ChildEnded

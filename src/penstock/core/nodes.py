@@ -19,6 +19,7 @@ from penstock.core.definition import (
     GatewayKind,
     Http,
     Item,
+    ItemKind,
     Job,
     Join,
     Message,
@@ -76,13 +77,19 @@ def load_node(code: str, members: Members) -> AnyNode | None:
     return load(members, common)
 
 
+def may_wait(node: AnyNode) -> bool:
+    """Whether a token may stay at the node; only then it can have boundaries."""
+    return node.waits if isinstance(node, Item) else node.kind in ATTACHABLE
+
+
 def load_shortcuts(node: AnyNode, members: Members) -> list[Shortcut]:
     """`on_error` and `on_timeout`, spelt out."""
-    if node.kind not in ATTACHABLE:
+    if not may_wait(node):
+        what = f"a {node.kind} node" if node.kind not in ATTACHABLE else "an item that is not waited for"
         for name in ("on_error", "on_timeout"):
             if members.has(name):
                 members.asked.append(name)
-                members.problem(name, f"a {node.kind} node can have no boundary", "attachment")
+                members.problem(name, f"{what} can have no boundary", "attachment")
         return []
     found = [*_on_error(node.code, members), *_on_timeout(node.code, members)]
     for each in found:
@@ -224,7 +231,13 @@ def _headers(members: Members) -> dict[str, str]:
 
 
 def _item(members: Members, common: Common) -> AnyNode:
-    return Item(**common, task=members.code("task", required=True) or "", input=members.template("input"))
+    shows = ItemKind((members.choice("type", [kind.lower() for kind in ItemKind], "task") or "task").upper())
+    is_task = shows is ItemKind.TASK
+    waits = members.boolean("wait", default=is_task)
+    if is_task and not waits:
+        members.problem("wait", "a task is always waited for; a message or a thread need not be", "invalid")
+    task = members.code("task", required=True) or ""
+    return Item(**common, task=task, input=members.template("input"), shows=shows, waits=waits or is_task)
 
 
 def _timer(members: Members, common: Common) -> AnyNode:

@@ -32,11 +32,23 @@ class JobClaim(NamedTuple):
 
 
 class ItemFilter(NamedTuple):
-    """What a list of items is narrowed to. `grantees` limits it to what one of them may claim, or `owner` owns."""
+    """What a list of items is narrowed to, and its order; None or empty is no condition. Times in ms.
+
+    `grantees` limits it to what is granted to one of them, and to what `principal` owned while it was open. In the orders
+    `due` and `priority` stand open items alone.
+    """
 
     states: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     grantees: tuple[str, ...] = ()
+    principal: str | None = None
     owner: str | None = None
+    group: str | None = None
+    """A grantee, `group:CODE`: what its members may claim or read."""
     of_pid: int | None = None
+    did: int | None = None
     task: str | None = None
-    definition: str | None = None
+    overdue: bool = False
+    due_before: int | None = None
+    sort: str = "created"
+    descending: bool = True

@@ -32,7 +32,20 @@ class Action(StrEnum):
     VALUE_WRITE = "value.write"
     ITEM_READ = "item.read"
     ITEM_CLAIM = "item.claim"
+    """Also taking back what one has delegated."""
     ITEM_COMPLETE = "item.complete"
+    ITEM_UNCLAIM = "item.unclaim"
+    ITEM_DELEGATE = "item.delegate"
+    ITEM_DRAFT = "item.draft"
+    ITEM_LOG = "item.log"
+    ITEM_CONTROL = "item.control"
+    """Assign, cancel, change when it is due and how urgent it is; read what was changed in a thread."""
+    MESSAGE_ACKNOWLEDGE = "message.acknowledge"
+    THREAD_OPEN = "thread.open"
+    THREAD_CLOSE = "thread.close"
+    POST_WRITE = "post.write"
+    POST_CHANGE = "post.change"
+    """Edit or delete a post; its author is the target's owner."""
     JOB_WORK = "job.work"
     MESSAGE_SEND = "message.send"
     SIGNAL_SEND = "signal.send"
@@ -74,6 +87,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Principal who has claimed the item."""
     creator: str | None = None
     """Principal who has stored the document."""
+    delegator: str | None = None
+    """Principal to whom the item comes back."""
 
 
 _Rule = Callable[[Actor, Target], bool]
@@ -127,8 +142,29 @@ def _owner(actor: Actor, target: Target) -> bool:
     return target.owner == actor.principal
 
 
+def _works_with_item(actor: Actor, target: Target) -> bool:
+    return _owner(actor, target) or target.delegator == actor.principal or _candidate(actor, target)
+
+
+def _claims_item(actor: Actor, target: Target) -> bool:
+    return _candidate(actor, target) or target.delegator == actor.principal
+
+
 def _sees_item(actor: Actor, target: Target) -> bool:
-    return _owner(actor, target) or _candidate(actor, target) or _holds("viewer", *_MANAGERS)(actor, target)
+    return _works_with_item(actor, target) or _holds("viewer", *_MANAGERS)(actor, target)
+
+
+def _writes_in_item(actor: Actor, target: Target) -> bool:
+    return _works_with_item(actor, target) or _holds(*_MANAGERS)(actor, target)
+
+
+def _owns_or_controls(actor: Actor, target: Target) -> bool:
+    return _owner(actor, target) or _holds(*_MANAGERS)(actor, target)
+
+
+def _opens_thread(actor: Actor, target: Target) -> bool:
+    """Whoever started the process, and whoever may look after it."""
+    return target.starter == actor.principal or _holds("viewer", *_MANAGERS)(actor, target)
 
 
 def _completes_item(actor: Actor, target: Target) -> bool:
@@ -172,7 +208,7 @@ _USERS: Mapping[Action, _Rule] = {
     Action.PROCESS_CONTROL: _holds(*_MANAGERS),
     Action.VALUE_WRITE: _holds(*_MANAGERS),
     Action.ITEM_READ: _sees_item,
-    Action.ITEM_CLAIM: _candidate,
+    Action.ITEM_CLAIM: _claims_item,
     Action.ITEM_COMPLETE: _completes_item,
     Action.DOCUMENT_UPLOAD: _anyone,
     Action.DOCUMENT_READ: _sees_document,
@@ -182,6 +218,16 @@ _USERS: Mapping[Action, _Rule] = {
     Action.SCHEDULE_WRITE: _holds(*_MANAGERS),
     Action.SECRET_READ: _manages,
     Action.CONNECTION_READ: _manages,
+    Action.ITEM_UNCLAIM: _owns_or_controls,
+    Action.ITEM_DELEGATE: _owner,
+    Action.ITEM_DRAFT: _owner,
+    Action.ITEM_LOG: _writes_in_item,
+    Action.ITEM_CONTROL: _holds(*_MANAGERS),
+    Action.MESSAGE_ACKNOWLEDGE: _candidate,
+    Action.THREAD_OPEN: _opens_thread,
+    Action.THREAD_CLOSE: _owns_or_controls,
+    Action.POST_WRITE: _writes_in_item,
+    Action.POST_CHANGE: _owner,
 }
 
 _SEEING: Mapping[Action, Action] = {
@@ -191,6 +237,16 @@ _SEEING: Mapping[Action, Action] = {
     Action.VALUE_WRITE: Action.VALUE_READ,
     Action.ITEM_CLAIM: Action.ITEM_READ,
     Action.ITEM_COMPLETE: Action.ITEM_READ,
+    Action.ITEM_UNCLAIM: Action.ITEM_READ,
+    Action.ITEM_DELEGATE: Action.ITEM_READ,
+    Action.ITEM_DRAFT: Action.ITEM_READ,
+    Action.ITEM_LOG: Action.ITEM_READ,
+    Action.ITEM_CONTROL: Action.ITEM_READ,
+    Action.MESSAGE_ACKNOWLEDGE: Action.ITEM_READ,
+    Action.THREAD_OPEN: Action.PROCESS_READ,
+    Action.THREAD_CLOSE: Action.ITEM_READ,
+    Action.POST_WRITE: Action.ITEM_READ,
+    Action.POST_CHANGE: Action.ITEM_READ,
     Action.JOB_WORK: Action.PROCESS_READ,
     Action.MESSAGE_SEND: Action.PROCESS_READ,
     Action.SIGNAL_SEND: Action.PROCESS_READ,

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -24,8 +24,9 @@ from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
 from penstock.operations.channels import Streams
 from penstock.outbound import Response
-from penstock.store import Store, Wants, claims, idempotency, jobs, lookups
+from penstock.store import Store, Wants, claims, idempotency, item_lists, jobs, lookups
 from penstock.store.held import Held
+from penstock.store.items import Seen
 from penstock.store.rows import Tx
 
 T = TypeVar("T")
@@ -62,6 +63,17 @@ class Calls(Protocol):
     async def probe(self, tid: int, connection: str, method: str, path: str) -> Response: ...
 
 
+class ItemPlace(NamedTuple):
+    """Where an item is, which never changes, and which form it had when it was last looked at: a migration may give it
+    another.
+    """
+
+    pid: int
+    n: int
+    vid: int
+    task: str
+
+
 class Context:
     """Built once by wiring; shared by all doors."""
 
@@ -77,6 +89,8 @@ class Context:
         self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()
         self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._identities: OrderedDict[int, claims.Identity] = OrderedDict()
+        self._items: OrderedDict[tuple[int, str], ItemPlace] = OrderedDict()
+        self._by_vid: OrderedDict[tuple[int, int], lookups.VersionRow] = OrderedDict()
 
     async def pid(self, tid: int, id: str) -> int:
         """The number of a process. Raises: NotFound for an id that is not this tenant's."""
@@ -114,6 +128,39 @@ class Context:
     def forget(self, tid: int, id: str) -> None:
         """The process is gone."""
         self._pids.pop((tid, id.lower()), None)
+
+    async def item_place(self, tid: int, id: str) -> ItemPlace:
+        """Where an item is. Raises: NotFound for an id that is not this tenant's."""
+        known = self._items.get((tid, id))
+        return known if known is not None else self.remember_item(tid, id, await self.item(tid, id))
+
+    async def item(self, tid: int, id: str) -> Seen:
+        """An item as it is now. Raises: NotFound for an id that is not this tenant's."""
+        try:
+            canonical = str(UUID(id))
+        except ValueError:
+            raise NotFound("item", id) from None
+        found = await self.store.async_read(lambda reader: item_lists.item(reader, tid, canonical))
+        if found is None:
+            raise NotFound("item", id)
+        return found
+
+    def remember_item(self, tid: int, id: str, seen: Seen) -> ItemPlace:
+        place = self._items[(tid, id)] = ItemPlace(seen.item.pid, seen.item.n, seen.vid, seen.item.task)
+        if len(self._items) > MOST_REMEMBERED:
+            self._items.popitem(last=False)
+        return place
+
+    async def version_by_vid(self, tid: int, vid: int) -> lookups.VersionRow:
+        """What never changes of a version: its document and digest; not its state, nor which is the latest."""
+        known = self._by_vid.get((tid, vid))
+        if known is None:
+            found = await self.store.async_read(lambda reader: lookups.version_by_vid(reader, tid, vid))
+            assert found is not None, "versions are never removed"
+            known = self._by_vid[(tid, vid)] = found
+            if len(self._by_vid) > MOST_VERSIONS:
+                self._by_vid.popitem(last=False)
+        return known
 
     async def version(
         self, tid: int, code: str, number: int | None, *, looked_at_again: bool = False

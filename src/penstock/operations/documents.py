@@ -23,7 +23,7 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, may, require
 from penstock.operations import views
 from penstock.operations.context import Context, new_uuid, own
-from penstock.store import documents, lookups, processes
+from penstock.store import documents, item_lists, lookups, processes
 from penstock.store.documents import Link, Row
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
@@ -275,12 +275,12 @@ def _place(
     visit, found = None, None
     id = process or ""
     if item is not None:
-        found = lookups.item(reader, tid, _uuid("item", item))
+        found = item_lists.item(reader, tid, _uuid("item", item))
         if found is None:
             raise NotFound("item", item)
         if process is not None and _uuid("process", process) != found.process_id:
             raise Invalid("the item is of another process", [Problem("item", "not an item of this process")])
-        id, visit, item = found.process_id, found.n, found.id
+        id, visit, item = found.process_id, found.item.n, found.item.id
     pid = lookups.pid(reader, tid, _uuid("process", id))
     known = None if pid is None else lookups.process(reader, tid, pid)
     if pid is None or known is None:
@@ -291,7 +291,7 @@ def _place(
         raise WrongState(f"cannot {verb}: the process is {row.status}")
     link = Link(pid, row.id, row.vid, row.created_by, visit, item, None, None)
     if found is not None:
-        link = link._replace(candidates=found.candidates, owner=found.owner)
+        link = link._replace(candidates=found.item.candidates, owner=found.item.owner)
     return Place(pid, row.id, visit, item), _target(reader, actor, link)
 
 

@@ -123,8 +123,10 @@ class Item(msgspec.Struct, frozen=True):
     task: str
     name: Any
     description: Any
+    kind: str
     state: str
     owner: str | None
+    delegator: str | None
     candidates: list[str]
     data: Any
     output: Any
@@ -133,6 +135,8 @@ class Item(msgspec.Struct, frozen=True):
     created_at: int
     ended_at: int | None
     ended_by: str | None
+    posts: int
+    rev: int
     schema: Any = None
     ui: Any = None
 
@@ -155,6 +159,47 @@ class Document(msgspec.Struct, frozen=True):
     created_by: str
     created_at: int
     links: list[DocumentLink]
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """What an item's owner has saved of unfinished data."""
+
+    owner: str
+    data: Any
+    rev: int
+    saved_at: int
+
+
+class ItemLine(msgspec.Struct, frozen=True):
+    """A line of an item's log; `type` "log" has a level and a message, the others tell what was done."""
+
+    line: int
+    at: int
+    actor: str
+    type: str
+    data: dict[str, Any]
+
+
+class Post(msgspec.Struct, frozen=True):
+    """`text` is None once it is deleted."""
+
+    number: int
+    author: str
+    text: str | None
+    at: int
+    edited_at: int | None
+    deleted_at: int | None
+
+
+class Inbox(msgspec.Struct, frozen=True):
+    """How many open items wait for somebody."""
+
+    mine: int
+    groups: int
+    overdue: int
+    messages: int
+    threads: int
+    capped: bool
 
 
 class Result(msgspec.Struct, frozen=True):

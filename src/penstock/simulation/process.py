@@ -247,8 +247,14 @@ def _open_job(to: Simulated, c: do.OpenJob, effects: Effects) -> None:
 
 
 def _open_item(to: Simulated, c: do.OpenItem, effects: Effects) -> None:
+    if not c.waits:
+        return  # what is only shown to people is answered by nobody
     to.items[c.visit] = c
     effects.items.append(c)
+
+
+def _unclaim_item(to: Simulated, c: do.UnclaimItem, _: Effects) -> None:
+    to.owners.pop(c.visit, None)
 
 
 def _close_item(to: Simulated, c: do.CloseItem, _: Effects) -> None:
@@ -287,6 +293,10 @@ _HANDLERS: dict[type[do.Command], Callable[[Simulated, Any, Effects], None]] = {
     do.CloseJob: Simulated.close_job,
     do.OpenItem: _open_item,
     do.ClaimItem: lambda to, c, _: to.owners.update({c.visit: c.owner}),
+    do.UnclaimItem: _unclaim_item,
+    do.AssignItem: lambda to, c, _: to.owners.update({c.visit: c.to}),
+    do.DelegateItem: lambda to, c, _: to.owners.update({c.visit: c.to}),
+    do.ChangeItem: _nothing,
     do.CloseItem: _close_item,
     do.StartTimer: _start_timer,
     do.StopTimer: _stop_timer,

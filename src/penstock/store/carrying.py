@@ -112,12 +112,27 @@ def _close_job(to: Carrying, c: do.CloseJob) -> None:
 
 
 def _open_item(to: Carrying, c: do.OpenItem) -> None:
-    held = to.held
-    items.open(held.tx, held.tid, held.pid, held.process_id, c, held.created_by)
+    items.open(to.held, c)
 
 
 def _claim_item(to: Carrying, c: do.ClaimItem) -> None:
     items.claim(to.held.tx, to.held.pid, c.visit, c.owner)
+
+
+def _unclaim_item(to: Carrying, c: do.UnclaimItem) -> None:
+    items.unclaim(to.held.tx, to.held.pid, c.visit)
+
+
+def _assign_item(to: Carrying, c: do.AssignItem) -> None:
+    items.assign(to.held.tx, to.held.pid, c.visit, c.to)
+
+
+def _delegate_item(to: Carrying, c: do.DelegateItem) -> None:
+    items.delegate(to.held.tx, to.held.pid, c.visit, c.to)
+
+
+def _change_item(to: Carrying, c: do.ChangeItem) -> None:
+    items.change(to.held.tx, to.held.pid, c.visit, c.due_at, c.priority)
 
 
 def _close_item(to: Carrying, c: do.CloseItem) -> None:
@@ -247,6 +262,10 @@ _HANDLERS: dict[type[do.Command], Callable[[Carrying, Any], None]] = {
     do.CloseJob: _close_job,
     do.OpenItem: _open_item,
     do.ClaimItem: _claim_item,
+    do.UnclaimItem: _unclaim_item,
+    do.AssignItem: _assign_item,
+    do.DelegateItem: _delegate_item,
+    do.ChangeItem: _change_item,
     do.CloseItem: _close_item,
     do.StartTimer: _start_timer,
     do.StopTimer: _stop_timer,

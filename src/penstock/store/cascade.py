@@ -56,7 +56,7 @@ def drop_scope(tx: Tx, pid: int, top: int, state: VisitState, at: int) -> Droppe
         if kind in _WORKED:
             tx.delete(JOBS, (pid, n))
         elif kind == "item":
-            items.close(tx, pid, do.CloseItem(n, completed=False), by="system")
+            items.close(tx, pid, do.CloseItem(n, completed=False))
     for n in below:
         tx.delete(SCOPES, (pid, n))
     return Dropped(below, [do.CancelChild(n) for n, kind in visits.items() if kind == "call"])
@@ -111,7 +111,7 @@ def withdraw(tx: Tx, tid: int, pid: int, state: VisitState, at: int) -> Withdraw
 
 def _close_items(tx: Tx, pid: int) -> None:
     for (n,) in tx.select(_ALL_ITEMS, {"of_pid": pid}):
-        items.close(tx, pid, do.CloseItem(n, completed=False), by="system")
+        items.close(tx, pid, do.CloseItem(n, completed=False))
 
 
 def _drop_inbox(tx: Tx, tid: int, pid: int) -> list[tuple[str, str]]:

@@ -5,7 +5,6 @@ Lists go by keyset: `after` is the position of the last row seen, and a page is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -14,22 +13,20 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
-    literal,
     literal_column,
     select,
-    tuple_,
     union_all,
 )
 
 from penstock.core import codec
 from penstock.core.definition import Version
-from penstock.core.requests import Filter, ItemFilter
+from penstock.core.requests import Filter
 from penstock.core.state import Status
 from penstock.store import definitions, tables
 from penstock.store.reader import Read
 
 _p, _d, _v, _x = tables.processes.c, tables.definitions.c, tables.versions.c, tables.search.c
-_h, _vi, _i, _g = tables.history.c, tables.visits.c, tables.items.c, tables.item_grants.c
+_h, _vi = tables.history.c, tables.visits.c
 _y = tables.search.alias("other")
 _PID = select(_p.pid).where(_p.tid == bindparam("tid"), _p.id == bindparam("id"))
 
@@ -195,7 +192,7 @@ def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _dids(tid: int, wanted: Filter | ItemFilter) -> Select[tuple[int]]:
+def _dids(tid: int, wanted: Filter) -> Select[tuple[int]]:
     """The definition that is wanted, or all of the tenant."""
     found = select(_d.did).where(_d.tid == tid).correlate(None)
     return found if wanted.definition is None else found.where(_d.code == wanted.definition)
@@ -272,88 +269,6 @@ def values(reader: Read, owner: int, after: str, most: int, *, of_process: bool)
     statement = _PROCESS_VALUES if of_process else _DEFINITION_VALUES
     rows = reader.rows(statement, {"owner": owner, "after": after, "most": most})
     return [(key, codec.decode_json(value)) for key, value in rows]
-
-
-# -- items -----------------------------------------------------------------------------------------------------------
-
-
-class ItemRow(NamedTuple):
-    pid: int
-    n: int
-    id: str
-    process_id: str
-    vid: int
-    code: str
-    node: str
-    task: str
-    state: str
-    owner: str | None
-    candidates: str
-    data: str
-    output: str | None
-    priority: int
-    due_at: int | None
-    created_at: int
-    ended_at: int | None
-    ended_by: str | None
-    created_by: str
-
-
-_ITEMS = (
-    select(
-        *(_i.pid, _i.n, _i.id, _p.id, _p.vid, _d.code, _i.node, _i.task, _i.state, _i.owner, _i.candidates),
-        *(_i.data, _i.output, _i.priority, _i.due_at, _i.created_at, _i.ended_at, _i.ended_by, _p.created_by),
-    )
-    .select_from(tables.items)
-    .join(tables.processes, _p.pid == _i.pid)
-    .join(tables.definitions, _d.did == _p.did)
-)
-_ITEM = _ITEMS.where(_i.tid == bindparam("tid"))
-_ITEM_BY_ID = _ITEM.where(_i.id == bindparam("id"))
-
-
-def item(reader: Read, tid: int, id: str) -> ItemRow | None:
-    rows = reader.rows(_ITEM_BY_ID, {"tid": tid, "id": id})
-    return ItemRow(*rows[0]) if rows else None
-
-
-OPEN_STATES = ("READY", "CLAIMED")
-ITEM_STATES = (*OPEN_STATES, "COMPLETED", "CANCELLED")
-
-
-def items(reader: Read, tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int) -> list[ItemRow]:
-    """Items, newest first. What somebody has to do is what is granted to them; what they have done is what they owned."""
-    keys = [tuple(key) for key in reader.rows(_item_keys(tid, wanted, after, most), {})]
-    if not keys:
-        return []
-    rows = {row[:2]: ItemRow(*row) for row in reader.rows(_ITEMS.where(tuple_(_i.pid, _i.n).in_(keys)), {})}
-    return [rows[key] for key in keys]
-
-
-def _item_keys(tid: int, wanted: ItemFilter, after: Sequence[int] | None, most: int) -> Executable:
-    """A page's keys, from the ends of a few ranges of an index: what is granted to each, what is in each state."""
-    states = wanted.states or ITEM_STATES
-    conditions: list[ColumnElement[bool]] = []
-    if wanted.of_pid is not None:
-        conditions.append(_i.pid == wanted.of_pid)
-    if wanted.task is not None:
-        conditions.append(_i.task == wanted.task)
-    if wanted.definition is not None:
-        conditions.append(exists().where(_p.pid == _i.pid, _p.did == _dids(tid, wanted).scalar_subquery()))
-    if after is not None:
-        conditions.append(tuple_(_i.pid, _i.n) < tuple_(*map(literal, after)))
-    pages: list[Select[tuple[int, int]]] = []
-    if wanted.grantees:
-        open_ones = [state for state in states if state in OPEN_STATES]
-        granted = select(_i.pid, _i.n).join(tables.item_grants, (_g.pid == _i.pid) & (_g.n == _i.n)).distinct()
-        granted = granted.where(_g.tid == tid, _i.state.in_(open_ones), *conditions)
-        pages += [granted.where(_g.grantee == grantee) for grantee in wanted.grantees if open_ones]
-        conditions.append(_i.owner == wanted.owner)
-        states = tuple(state for state in states if state not in OPEN_STATES)
-    pages += [select(_i.pid, _i.n).where(_i.tid == tid, _i.state == state, *conditions) for state in states]
-    ends = [page.order_by(_i.pid.desc(), _i.n.desc()).limit(most).subquery() for page in pages]
-    every = union_all(*(select(end.c.pid, end.c.n) for end in ends)).subquery()
-    return select(every.c.pid, every.c.n).distinct().order_by(every.c.pid.desc(), every.c.n.desc()).limit(most)
 
 
 # -- executions ------------------------------------------------------------------------------------------------------

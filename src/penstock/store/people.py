@@ -106,6 +106,22 @@ def principal(read: Read, token_hash: str) -> Principal | None:
     return Principal(tid, tenant_id, code, name, left, groups, tuple(codec.decode_json(roles)), bool(disabled))
 
 
+_GROUP_IN = select(_g.gid).where(_g.tid == bindparam("tid"), _g.code == bindparam("code"))
+
+
+def standing(read: Read, tid: int, kind: str, name: str) -> str:
+    """Of a user (by e-mail address), an application (by id) or a group (by code): "known", "disabled" or "unknown"."""
+    if kind == "group":
+        return "unknown" if read.row(_GROUP_IN, {"tid": tid, "code": name}) is None else "known"
+    if kind == "user":
+        row = read.row(_USER_IN, {"tid": tid, "email": name})
+    else:
+        row = read.row(_APP_IN, {"tid": tid, "id": name})
+    if row is None:
+        return "unknown"
+    return "disabled" if row[-1] else "known"
+
+
 def tenant(read: Read, code: str) -> tuple[int, str, str] | None:
     row = read.row(_TENANT, {"code": code})
     return None if row is None else (row[0], row[1], row[2])

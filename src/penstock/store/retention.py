@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy import BindParameter, bindparam, delete, select
 
 from penstock.core import codec
-from penstock.store import definitions, documents, journal, seals, search, tables
+from penstock.store import definitions, documents, items, journal, seals, search, tables
 from penstock.store.reader import Read
 from penstock.store.rows import DATA, HISTORY, PROCESSES, Tx
 
@@ -28,6 +28,9 @@ _TABLES = (
     tables.scopes,
     tables.data,
     tables.items,
+    tables.drafts,
+    tables.item_log,
+    tables.posts,
     tables.jobs,
     tables.timers,
     tables.subscriptions,
@@ -47,12 +50,11 @@ def old_processes(reader: Read, before: int, after: int, most: int) -> list[int]
 
 
 def remove(tx: Tx, pids: list[int]) -> int:
-    """Remove ended processes whole, with the documents that no other process links; answers how many.
+    """Remove ended processes whole, with unread messages and documents that no other process links; answers how many.
 
-    What is not sealed yet stays: nobody could say later that it was there.
-
-    Their items have no grants any more; what webhooks wait to deliver stays. The journal is told the feed numbers and not the
-    ids: the digests that the seals keep are of rows with an id in them, so nobody can try guesses at what was erased.
+    What is not sealed yet stays: nobody could say later that it was there. What webhooks wait to deliver stays. The journal is
+    told the feed numbers and not the ids: the digests that the seals keep are of rows with an id in them, so nobody can try
+    guesses at what was erased.
     """
     feeds: dict[int, dict[int, list[int]]] = {}
     unnumbered: set[int] = set()
@@ -75,6 +77,7 @@ def remove(tx: Tx, pids: list[int]) -> int:
 
 def _remove(tx: Tx, pids: list[int]) -> None:
     for pid in pids:
+        items.drop_open_grants(tx, pid)
         row = tx.get(PROCESSES, (pid,))
         if row is not None:
             _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])

@@ -404,7 +404,7 @@ async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> byt
     Raises: TooLarge, ClientGone.
     """
     declared = declared_length(headers)
-    if declared is None and "transfer-encoding" not in headers:
+    if declared == 0 or (declared is None and "transfer-encoding" not in headers):
         return b""
     if declared is not None and declared > limit:
         # What still comes is thrown away by the server; a client that has not much left gets to read the answer.

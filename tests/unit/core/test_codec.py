@@ -38,6 +38,11 @@ MEMBERS = {
     "has_output": st.booleans(),
     "failure": FAILURES,
     "delay": st.none() | NUMBERS,
+    "to": st.text(),
+    "note": st.text(),
+    "due_at": st.none() | NUMBERS,
+    "priority": st.integers(-1000, 1000),
+    "candidates": st.lists(st.text(), max_size=3).map(tuple),
     "mapping": st.dictionaries(st.text(), st.text(), max_size=3),
 }
 EVENTS = st.one_of(

@@ -65,7 +65,7 @@ def test_item_is_shown_claimed_and_completed():
     h.claim("a", "user:x@example.com")
     assert h.owners == {1: "user:x@example.com"}
     h.complete("a", {"ok": True})
-    assert do.CloseItem(1, completed=True, output={"ok": True}) in h.last.commands
+    assert do.CloseItem(1, completed=True, output={"ok": True}, by="system") in h.last.commands
     assert h.status is Status.COMPLETED
 
 

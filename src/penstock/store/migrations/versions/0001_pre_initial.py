@@ -120,6 +120,18 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         postgresql_where=sa.text("loose_at IS NOT NULL"),
     )
     op.create_table(
+        "drafts",
+        big("pid"),
+        big("n"),
+        text("owner"),
+        text("data"),
+        big("rev"),
+        big("saved_at"),
+        sa.PrimaryKeyConstraint("pid", "n", "owner", name=op.f("drafts_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "groups",
         big("gid"),
         big("tid"),
@@ -184,9 +196,28 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         "item_grants",
         big("tid"),
         text("grantee"),
+        big("created_at"),
         big("pid"),
         big("n"),
-        sa.PrimaryKeyConstraint("tid", "grantee", "pid", "n", name=op.f("item_grants_pkey")),
+        big("due_at"),
+        big("priority"),
+        sa.Column("role", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("tid", "grantee", "created_at", "pid", "n", name=op.f("item_grants_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("item_grants_due", "item_grants", ["tid", "grantee", "due_at", "pid", "n"])
+    op.create_index("item_grants_priority", "item_grants", ["tid", "grantee", "priority", "pid", "n"])
+    op.create_table(
+        "item_log",
+        big("pid"),
+        big("n"),
+        big("line"),
+        big("at"),
+        text("actor"),
+        text("type"),
+        text("data"),
+        sa.PrimaryKeyConstraint("pid", "n", "line", name=op.f("item_log_pkey")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -196,25 +227,56 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         big("n"),
         big("tid"),
         text("id"),
+        big("did"),
         big("scope"),
         text("node"),
         text("task"),
+        text("kind"),
+        sa.Column("waits", SMALL, nullable=False),
+        text("name"),
         text("state"),
         text("owner", nullable=True),
+        text("delegator", nullable=True),
         text("data"),
         text("output", nullable=True),
         text("candidates"),
-        big("due_at", nullable=True),
+        big("due_at"),
         big("priority"),
         big("created_at"),
         big("ended_at", nullable=True),
         text("ended_by", nullable=True),
+        big("lines"),
+        big("posts"),
+        big("rev"),
+        sa.Column("drafted", SMALL, nullable=False),
         sa.PrimaryKeyConstraint("pid", "n", name=op.f("items_pkey")),
         sa.UniqueConstraint("tid", "id", name=op.f("items_tid_id_key")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
-    op.create_index("items_state", "items", ["tid", "state", "pid", "n"])
+    op.create_index(
+        "items_due",
+        "items",
+        ["tid", "due_at", "pid", "n"],
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "items_owner",
+        "items",
+        ["tid", "owner", "created_at", "pid", "n"],
+        sqlite_where=sa.text("owner IS NOT NULL"),
+        postgresql_where=sa.text("owner IS NOT NULL"),
+    )
+    op.create_index(
+        "items_priority",
+        "items",
+        ["tid", "priority", "pid", "n"],
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index("items_state", "items", ["tid", "state", "kind", "created_at", "pid", "n"])
+    op.create_index("items_task", "items", ["tid", "did", "task", "created_at", "pid", "n"])
     op.create_table(
         "jobs",
         big("pid"),
@@ -346,6 +408,20 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_strict=True,
     )
     op.create_index("outbox_order", "outbox", ["rid", "pid", "oid"])
+    op.create_table(
+        "posts",
+        big("pid"),
+        big("n"),
+        big("post"),
+        text("author"),
+        text("text"),
+        big("at"),
+        big("edited_at", nullable=True),
+        big("deleted_at", nullable=True),
+        sa.PrimaryKeyConstraint("pid", "n", "post", name=op.f("posts_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "process_values",
         big("pid"),
