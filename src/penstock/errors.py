@@ -112,6 +112,12 @@ class StaleSequence(Conflict):
     code = "stale_sequence"
 
 
+class Stale(Conflict):
+    """The thing has changed since the caller read it; `revision` in details is the one it has now."""
+
+    code = "stale"
+
+
 class LimitExceeded(PenstockError):
     """A quota or rate is used up; `retry_after` in details is seconds."""
 

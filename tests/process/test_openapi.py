@@ -43,8 +43,8 @@ def documented() -> set[tuple[str, str]]:
     lines = [line for line in DOCS.read_text().splitlines() if line.startswith("| `")]
     for line in lines:
         cell = line.split(" | ")[0]
-        paths = re.findall(r"`(?:(GET|POST|PUT|DELETE) )?(?:/api/v1)?([/…][^`?]*)[^`]*`", cell)
-        methods = re.findall(r"GET|POST|PUT|DELETE", cell)
+        paths = re.findall(r"`(?:(GET|POST|PUT|PATCH|DELETE) )?(?:/api/v1)?([/…][^`?]*)[^`]*`", cell)
+        methods = re.findall(r"GET|POST|PUT|PATCH|DELETE", cell)
         base = ""
         for method, path in paths:
             if path.startswith("…"):
@@ -81,6 +81,9 @@ def test_an_idempotency_key_is_documented_where_it_does_something(server: Server
         "completeJob",
         "failJob",
         "throwJob",
+        "revokeToken",
+        "revokeUserTokens",
+        "revokeApplicationTokens",
     }
     assert told == changing - without
 

@@ -32,6 +32,12 @@ BODIES: dict[str, Any] = {
     "throwJob": {"lease": "none", "code": "REFUSED"},
     "sendMessage": {"name": "nobody-waits"},
     "sendSignal": {"name": "nobody-listens"},
+    "createUser": {"email": "nobody@"},
+    "createGroup": {"code": "no code"},
+    "changeGroup": {"name": "No group"},
+    "createApplication": {"name": ""},
+    "revokeToken": {"token": "none"},
+    "putPermissions": {"permissions": {}},
     "putProcessValue": 1,
     "putDefinitionValue": 1,
 }

@@ -24,6 +24,7 @@ from penstock.client.errors import (
     Problem,
     ProblemDetails,
     ServerError,
+    Stale,
     TooLarge,
     Unauthenticated,
     Unavailable,
@@ -40,6 +41,6 @@ __all__ = [
     "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Client", "ClientError", "Conflict",
     "Credentials", "CredentialsError", "Definitions", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
     "LeaseLost", "LimitExceeded", "MethodNotAllowed", "NewProcess", "NotFound", "Page", "Problem", "ProblemDetails",
-    "Processes", "Request", "Retry", "ServerError", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
+    "Processes", "Request", "Retry", "ServerError", "Stale", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
     "UnexpectedAnswer", "Unreachable", "UnsupportedMediaType", "Values", "WrongState",
 ]  # fmt: skip

@@ -151,6 +151,12 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
+class Stale(Conflict):
+    """The thing has changed since it was read."""
+
+    code = "stale"
+
+
 class LimitExceeded(ApiError):
     """A quota or rate is used up; `retry_after` is in seconds."""
 

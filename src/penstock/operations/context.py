@@ -19,7 +19,7 @@ import msgspec
 from penstock.core import codec
 from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
-from penstock.errors import Conflict, NotFound
+from penstock.errors import Conflict, NotFound, Stale
 from penstock.identity.model import Actor
 from penstock.store import Store, idempotency, jobs, lookups
 from penstock.store.held import Held
@@ -57,7 +57,7 @@ class Context:
         self.engine = engine
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
-        self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()
+        self._versions: OrderedDict[tuple[int, str, lookups.Which], lookups.VersionRow] = OrderedDict()
         self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
 
     async def pid(self, tid: int, id: str) -> int:
@@ -84,21 +84,27 @@ class Context:
         """The process is gone."""
         self._pids.pop((tid, id.lower()), None)
 
-    async def version(self, tid: int, code: str, number: int | None) -> lookups.VersionRow | None:
-        """A version of a definition, the latest without a number. Remembered where this node alone deploys."""
-        known = self._versions.get((tid, code, number))
+    async def version(
+        self, tid: int, code: str, number: int | None, *, current: bool = False
+    ) -> lookups.VersionRow | None:
+        """A version of a definition; without a number the latest, or the one that new processes start with.
+
+        Remembered where this node alone deploys.
+        """
+        which: lookups.Which = number if number is not None else lookups.CURRENT if current else lookups.LATEST
+        known = self._versions.get((tid, code, which))
         if known is not None:
             return known
         deployments = self._deployments
-        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
+        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, which))
         if found is not None and self._deployments == deployments and self._sole_writer:
-            self._versions[(tid, code, number)] = found
+            self._versions[(tid, code, which)] = found
             if len(self._versions) > MOST_VERSIONS:
                 self._versions.popitem(last=False)
         return found
 
     def deployed(self, tid: int, code: str) -> None:
-        """A version was made or retired: what is remembered of the definition is not so any more."""
+        """A version was made or moved, or permissions were: what is remembered of the definition is not so any more."""
         self._deployments += 1
         self._versions = OrderedDict((key, row) for key, row in self._versions.items() if key[:2] != (tid, code))
 
@@ -151,6 +157,12 @@ class KeptAnswer(Generic[T]):
 
     def keep(self, tx: Tx, answer: T) -> None:
         idempotency.keep(tx, self._tid, self._name, self._digest, 200, codec.encode_json(answer))
+
+
+def require_revision(expected: frozenset[int] | None, revision: int, what: str) -> None:
+    """What the caller has read is what is there; None: whatever is. Raises: Stale."""
+    if expected is not None and revision not in expected:
+        raise Stale(f"{what} has changed since: read it again", revision=revision)
 
 
 def part_of(key: str | None, part: object) -> str | None:

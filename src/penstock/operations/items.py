@@ -52,7 +52,7 @@ def _sees_all(actor: Actor) -> bool:
 async def get(ctx: Context, actor: Actor, id: str) -> views.Item:
     """An item with its form. Raises: NotFound."""
     row, version = await _item(ctx, actor, id)
-    require(actor, Action.ITEM_READ, _target(row, version.compiled, actor.tenant.tid))
+    require(actor, Action.ITEM_READ, _target(row, version, actor.tenant.tid))
     return _view(row, version.compiled, whole=True)
 
 
@@ -62,7 +62,7 @@ async def claim(ctx: Context, actor: Actor, id: str, key: str | None = None) -> 
     Raises: NotFound, Forbidden (no candidate), WrongState (somebody else was quicker, or it is over).
     """
     row, version = await _item(ctx, actor, id)
-    require(actor, Action.ITEM_CLAIM, _target(row, version.compiled, actor.tenant.tid))
+    require(actor, Action.ITEM_CLAIM, _target(row, version, actor.tenant.tid))
 
     def unit(tx: Tx) -> None:
         now = _open_item(tx, row)
@@ -83,7 +83,7 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
     Raises: NotFound, Forbidden, WrongState, Invalid against the task's schema.
     """
     row, version = await _item(ctx, actor, id)
-    require(actor, Action.ITEM_READ, _target(row, version.compiled, actor.tenant.tid))
+    require(actor, Action.ITEM_READ, _target(row, version, actor.tenant.tid))
     task = version.compiled.tasks.get(row.task) or Task(code=row.task)
     if task.schema is not None:
         output = coerce(task.schema, {} if output is None else output)
@@ -94,7 +94,7 @@ async def complete(ctx: Context, actor: Actor, id: str, output: Any, key: str | 
 
     def unit(tx: Tx) -> bool:
         now = _open_item(tx, row)
-        require(actor, Action.ITEM_COMPLETE, _target(row._replace(owner=now.owner), version.compiled, actor.tenant.tid))
+        require(actor, Action.ITEM_COMPLETE, _target(row._replace(owner=now.owner), version, actor.tenant.tid))
         if now.state == items.READY:
             claimed = ev.ItemClaimed(
                 at=tx.now, actor=actor.principal, scope=now.scope, visit=now.n, owner=actor.principal
@@ -143,7 +143,7 @@ async def _versions(ctx: Context, tid: int, rows: list[ItemRow]) -> dict[int, Ve
     return await ctx.store.async_read(read) if wanted else {}
 
 
-def _target(row: ItemRow, version: Version, tid: int) -> Target:
+def _target(row: ItemRow, version: VersionRow, tid: int) -> Target:
     return Target(
         kind="item",
         id=row.id,

@@ -12,7 +12,7 @@ from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import Scope, VisitState
 from penstock.errors import Defect
-from penstock.store import cascade, inbox, items, jobs, timers
+from penstock.store import cascade, grants, inbox, items, jobs, timers
 from penstock.store.held import Held
 from penstock.store.rows import DATA, SCOPES, SUBSCRIPTIONS, VISITS
 
@@ -113,7 +113,8 @@ def _close_job(to: Carrying, c: do.CloseJob) -> None:
 
 def _open_item(to: Carrying, c: do.OpenItem) -> None:
     held = to.held
-    items.open(held.tx, held.tid, held.pid, held.process_id, c, held.created_by)
+    usual = () if c.candidates else grants.of(held.tx, held.did).get("candidate", ())
+    items.open(held.tx, held.tid, held.pid, held.process_id, c, held.created_by, usual)
 
 
 def _claim_item(to: Carrying, c: do.ClaimItem) -> None:

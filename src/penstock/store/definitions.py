@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from penstock.core import codec, loading
+from penstock.core.approval import State
 from penstock.core.definition import Version
 from penstock.core.schema import Checker, compile_schema
 from penstock.errors import Defect, Problem
@@ -20,8 +21,7 @@ _compiled: OrderedDict[str, Version] = OrderedDict()
 _MOST = 500
 
 
-ACTIVE, RETIRED = "active", "retired"
-"""States of a version: a retired one is not to be started."""
+ACTIVE = State.ACTIVE.value
 
 
 class Latest(NamedTuple):
@@ -30,6 +30,7 @@ class Latest(NamedTuple):
     vid: int
     number: int
     digest: str
+    state: str
 
 
 def compiled(digest: str, document: str) -> Version:
@@ -75,63 +76,108 @@ def unfit(version: Version, name: str, value: object) -> list[Problem]:
 
 
 _d, _v = tables.definitions.c, tables.versions.c
-_BY_CODE = select(_d.did, _d.id, _d.latest).where(_d.tid == bindparam("tid"), _d.code == bindparam("code"))
-_NUMBER = select(_v.vid, _v.number, _v.digest).where(_v.did == bindparam("did"), _v.number == bindparam("number"))
+_BY_CODE = select(_d.did, _d.id, _d.latest, _d.active).where(_d.tid == bindparam("tid"), _d.code == bindparam("code"))
+_NUMBER = select(_v.vid, _v.number, _v.digest, _v.state).where(
+    _v.did == bindparam("did"), _v.number == bindparam("number")
+)
 
 
 def latest(tx: Tx, tid: int, code: str) -> Latest | None:
     """The newest version of a definition, by code."""
-    found = tx.cached("latest", (tid, code)) if tx.sole_writer else None
+    return _known(tx, "latest", tid, code)
+
+
+def current(tx: Tx, tid: int, code: str) -> Latest | None:
+    """The version that new processes start with; the newest where none has ever been active."""
+    return _known(tx, "current", tid, code)
+
+
+def _known(tx: Tx, which: str, tid: int, code: str) -> Latest | None:
+    found = tx.cached(which, (tid, code)) if tx.sole_writer else None
     if isinstance(found, Latest):
         return found
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
-    did, id, number = rows[0]
-    [(vid, number, digest)] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
-    answer = Latest(did, id, vid, number, digest)
+    did, id, newest, active = rows[0]
+    answer = _numbered(tx, did, id, newest if which == "latest" or active is None else active)
+    assert answer is not None, "a definition has the versions it names"
     if tx.sole_writer:
-        tx.cache("latest", (tid, code), answer)
+        tx.cache(which, (tid, code), answer)
     return answer
 
 
 def numbered(tx: Tx, tid: int, code: str, number: int) -> Latest | None:
     """A named version of a definition."""
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
-    if not rows:
-        return None
-    found = tx.select(_NUMBER, {"did": rows[0][0], "number": number}, of=[VERSIONS])
-    return Latest(rows[0][0], rows[0][1], *found[0]) if found else None
+    return _numbered(tx, rows[0][0], rows[0][1], number) if rows else None
 
 
-def add(tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str, digest: str, by: str) -> Latest:
-    """A new version, of a new definition where there is none of this code."""
+def _numbered(tx: Tx, did: int, id: str, number: int) -> Latest | None:
+    found = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
+    return Latest(did, id, *found[0]) if found else None
+
+
+def add(  # noqa: PLR0913 - all by name
+    tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str, digest: str, by: str, state: str
+) -> Latest:
+    """A new version, of a new definition where there is none of this code. One that is active is what starts now."""
     before = latest(tx, tid, code)
     did = tx.next_id(DEFINITIONS) if before is None else before.did
     number = 1 if before is None else before.number + 1
     vid = tx.next_id(VERSIONS)
     if before is None:
-        tx.put(DEFINITIONS, (did, tid, id, code, number, tx.now))
+        tx.put(DEFINITIONS, (did, tid, id, code, number, tx.now, None, "{}", 1))
     else:
         tx.patch(DEFINITIONS, (did,), {"latest": number})
     semantics = compiled(digest, document).semantics
-    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, ACTIVE, tx.now, by))
+    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, state, tx.now, by))
+    added = Latest(did, id if before is None else before.id, vid, number, digest, state)
+    if state == ACTIVE:
+        tx.patch(DEFINITIONS, (did,), {"active": number})
+    _changed(tx, tid, code)
+    return added
+
+
+def move(tx: Tx, tid: int, code: str, version: Latest, state: str) -> Latest:
+    """Bring a version into a state. One that becomes active is what starts now."""
+    tx.patch(VERSIONS, (version.vid,), {"state": state})
+    if state == ACTIVE:
+        tx.patch(DEFINITIONS, (version.did,), {"active": version.number})
+    _changed(tx, tid, code)
+    return version._replace(state=state)
+
+
+def _changed(tx: Tx, tid: int, code: str) -> None:
     tx.uncache("latest", (tid, code))
+    tx.uncache("current", (tid, code))
     tx.uncache("starters", tid)
-    return Latest(did, id if before is None else before.id, vid, number, digest)
 
 
-_STATE = select(_v.state).where(_v.vid == bindparam("vid"))
-_IN_STATE = select(_v.vid).where(_v.did == bindparam("did"), _v.state == bindparam("state"))
+_ACTIVE = (
+    select(_v.vid, _v.number, _v.digest, _v.state)
+    .where(_v.did == bindparam("did"), _v.state == ACTIVE)
+    .order_by(_v.number)
+)
 
 
-def state(tx: Tx, vid: int) -> str:
-    """Whether a version is active or retired."""
-    rows = tx.select(_STATE, {"vid": vid}, of=[VERSIONS])
-    return rows[0][0] if rows else RETIRED
+def active(tx: Tx, definition: Latest) -> list[Latest]:
+    """The active versions of a definition, oldest first."""
+    rows = tx.select(_ACTIVE, {"did": definition.did}, of=[VERSIONS])
+    return [Latest(definition.did, definition.id, *row) for row in rows]
 
 
-def retire(tx: Tx, did: int) -> None:
-    """No version of a definition is active any more; one that is added later is."""
-    for (vid,) in tx.select(_IN_STATE, {"did": did, "state": ACTIVE}, of=[VERSIONS]):
-        tx.patch(VERSIONS, (vid,), {"state": RETIRED})
+def row_of(tx: Tx, did: int) -> tuple[str, int | None, dict[str, list[str]], int]:
+    """Code, number of the version that starts, permissions and their revision."""
+    row = tx.get(DEFINITIONS, (did,))
+    if row is None:
+        raise Defect(f"no definition {did}")
+    return row[3], row[6], codec.decode_json(row[7]), row[8]
+
+
+def author(tx: Tx, vid: int) -> str:
+    """Who deployed a version."""
+    row = tx.get(VERSIONS, (vid,))
+    if row is None:
+        raise Defect(f"no version {vid}")
+    return str(row[10])

@@ -4,6 +4,7 @@ candidates, of a CLAIMED one its owner alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
@@ -36,11 +37,13 @@ class Row(NamedTuple):
     ended_by: str | None
 
 
-def open(tx: Tx, tid: int, pid: int, process_id: str, command: do.OpenItem, starter: str) -> None:
-    """Show a task to its candidates. One that names nobody is for everyone of the tenant."""
+def open(
+    tx: Tx, tid: int, pid: int, process_id: str, command: do.OpenItem, starter: str, usual: Sequence[str] = ()
+) -> None:
+    """Show a task to its candidates. One that names nobody is for the definition's (`usual`), or everyone of the tenant."""
     c = command
     id = str(uuid5(UUID(process_id), f"{tid}/item/{c.visit}"))
-    named = c.candidates or ("role:everyone",)
+    named = c.candidates or tuple(usual) or ("role:everyone",)
     candidates = tuple(dict.fromkeys(starter if one == "role:starter" else one for one in named))
     data = codec.encode_json(c.data)
     row = Row(

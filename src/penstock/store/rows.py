@@ -75,6 +75,8 @@ MEMBERSHIPS = Rows(tables.memberships)
 TOKENS = Rows(tables.tokens)
 DEFINITIONS = Rows(tables.definitions)
 VERSIONS = Rows(tables.versions)
+DEFINITION_GRANTS = Rows(tables.definition_grants)
+DECISIONS = Rows(tables.decisions)
 PROCESSES = Rows(tables.processes)
 SEARCH = Rows(tables.search)
 DATA = Rows(tables.data)
@@ -94,6 +96,7 @@ HISTORY = Rows(tables.history, append=True)
 IDEMPOTENCY = Rows(tables.idempotency, append=True)
 PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
+JOURNAL = Rows(tables.journal)
 
 
 def merge(into: Writes, own: Writes) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from penstock import errors
+from penstock.web.revisions import etag
 
 log = structlog.get_logger("penstock.web")
 T = TypeVar("T")
@@ -53,6 +54,7 @@ STATUS: Mapping[type[BaseException], Shape] = {
     errors.AlreadyExists: Shape(409, "already_exists"),
     errors.WrongState: Shape(409, "wrong_state"),
     errors.LeaseLost: Shape(409, "lease_lost"),
+    errors.Stale: Shape(412, "stale"),
     errors.LimitExceeded: Shape(429, "limit_exceeded"),
     errors.Unavailable: Shape(503, "unavailable"),
     errors.PenstockError: Shape(500, "defect"),
@@ -108,6 +110,8 @@ class ErrorRenderer:
         if isinstance(error, errors.LimitExceeded | errors.Unavailable):
             seconds = math.ceil(float(error.details.get("retry_after", 1)))
             found.append((b"retry-after", str(max(seconds, 1)).encode()))
+        if isinstance(error, errors.Stale) and (revision := error.details.get("revision")) is not None:
+            found.append((b"etag", etag(revision).encode()))
         if allow := error.details.get("allow"):
             found.append((b"allow", ", ".join(allow).encode()))
         if error.details.get("close"):

@@ -124,6 +124,8 @@ def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas) -> Json:
         parameters += schemas.query(route.query)
     if route.method in {"POST", "PUT", "PATCH", "DELETE"} and route.auth is Auth.REQUIRED and route.keyed:
         parameters.append(_IDEMPOTENCY)
+    if route.revised:
+        parameters.append(_IF_NONE_MATCH if route.method == "GET" else _IF_MATCH)
     if parameters:
         operation["parameters"] = parameters
     if route.request is not None:
@@ -143,12 +145,33 @@ def _request(route: Route[Any], schemas: _Schemas) -> Json:
 
 
 def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas) -> dict[str, Json]:
+    found = _successes(route, schemas)
+    for status, words in sorted(_codes(door, route).items()):
+        found[str(status)] = {
+            "description": f"{HTTPStatus(status).phrase}: {', '.join(str(word) for word in words)}",
+            "content": {door.errors.content_type: {"schema": schemas.of(door.errors.schema)}},
+        }
+    return found
+
+
+def _successes(route: Route[Any], schemas: _Schemas) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for status in (route.status, *route.also):
         found[str(status)] = {"description": HTTPStatus(status).phrase}
         if route.response is not None:
             found[str(status)]["content"] = {JSON: {"schema": schemas.of(route.response)}}
+        if route.revised and route.response is not None:
+            found[str(status)]["headers"] = {"ETag": _ETAG}
+    if route.revised and route.method == "GET":
+        found["304"] = {"description": "Not Modified: the caller has it", "headers": {"ETag": _ETAG}}
+    return found
+
+
+def _codes(door: Door[Any], route: Route[Any]) -> dict[int, list[str]]:
+    """The errors of a route: status -> codes."""
     kinds: list[type[errors.PenstockError]] = [*_ANYWHERE, *route.errors]
+    if route.revised and route.method != "GET":
+        kinds.append(errors.Stale)
     if route.auth is Auth.REQUIRED:
         kinds.append(errors.Unauthenticated)
     if route.request is not None:
@@ -158,12 +181,7 @@ def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas) -> dict[st
         shape = door.errors.shape(kind)
         if shape.code not in codes.setdefault(shape.status, []):
             codes[shape.status].append(shape.code)
-    for status, words in sorted(codes.items()):
-        found[str(status)] = {
-            "description": f"{HTTPStatus(status).phrase}: {', '.join(str(word) for word in words)}",
-            "content": {door.errors.content_type: {"schema": schemas.of(door.errors.schema)}},
-        }
-    return found
+    return codes
 
 
 _IDEMPOTENCY: Json = {
@@ -172,6 +190,22 @@ _IDEMPOTENCY: Json = {
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     "description": "The same key with the same request gets the first answer again.",
+}
+
+_ETAG: Json = {"schema": {"type": "string"}, "description": "The revision, in quotes: a strong tag."}
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 1000},
+    "description": "The ETag that was read: 412 when the thing has changed since. Without it the last word counts.",
+}
+_IF_NONE_MATCH: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 1000},
+    "description": "The ETag that is known: 304 and no body when it is still so.",
 }
 
 # ---------------------------------------------------------------------------------------------------------------- page
