@@ -14,7 +14,6 @@ from sqlalchemy import (
     Select,
     bindparam,
     exists,
-    false,
     func,
     literal,
     literal_column,
@@ -206,7 +205,7 @@ def _pids(tid: int, wanted: Filter, after: int | None, most: int, sight: Sight, 
         page = select(of).where(_p.tid == tid)
     page = page.where(*conditions).order_by(of.asc() if oldest else of.desc()).limit(most)
     if sight.nothing:
-        return page.where(false())
+        return page.where(_p.did == 0).limit(0)
     if wanted.search or wanted.definition is not None:
         return page.where(_p.status.in_(wanted.statuses)) if wanted.statuses else page
     if sight.seen is not None and not wanted.statuses:
