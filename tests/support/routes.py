@@ -36,6 +36,7 @@ BODIES: dict[str, Any] = {
     "createGroup": {"code": "no code"},
     "changeGroup": {"name": "No group"},
     "createApplication": {"name": ""},
+    "rejectVersion": {"comment": "no"},
     "revokeToken": {"token": "none"},
     "putPermissions": {"permissions": {}},
     "putProcessValue": 1,

@@ -54,7 +54,7 @@ _TAG = "Permissions and approval"
 def _decision(decision: Decision) -> Route[Native]:
     return Route(
         method="POST", path=f"/definitions/{{code}}/versions/{{number:int}}/{decision}", operation=f"{decision}Version",
-        summary=_SUMMARIES[decision], handler=_decide(decision), request=own.Comment, response=models.Version,
+        summary=_SUMMARIES[decision], handler=_decide(decision), request=own.Rejection if decision is Decision.REJECT else own.Comment, response=models.Version,
         errors=(Forbidden, NotFound, WrongState, Conflict), tag=_TAG,
     )  # fmt: skip
 

@@ -170,6 +170,11 @@ class Comment(Request, frozen=True, kw_only=True):
     comment: Annotated[str, Meta(max_length=2000)] = ""
 
 
+class Rejection(Request, frozen=True, kw_only=True):
+    comment: Annotated[str, Meta(min_length=1, max_length=2000)]
+    """Why."""
+
+
 class Decided(Answer, frozen=True, kw_only=True):
     n: int
     at: str
