@@ -112,16 +112,16 @@ class LeaseLost(Conflict):
     code = "lease_lost"
 
 
-class Stale(Conflict):
-    """What the caller has read (`If-Match`) is not what is there now."""
-
-    code = "stale"
-
-
 class StaleSequence(Conflict):
     """Somebody else moved the process between read and write."""
 
     code = "stale_sequence"
+
+
+class Stale(Conflict):
+    """The thing has changed since the caller read it; `revision` in details is the one it has now."""
+
+    code = "stale"
 
 
 class LimitExceeded(PenstockError):

@@ -293,3 +293,25 @@ def test_worker(tmp_path):
     assert process.returncode == 0
     assert "3 at once" in log
     assert "SIGTERM: stopping" in log
+
+
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("submit", "IN_REVIEW"), ("withdraw", "DRAFT"), ("approve", "APPROVED"), ("reject", "REJECTED"), ("activate", "ACTIVE"),
+     ("retire", "RETIRED")],
+)  # fmt: skip
+def test_a_decision_about_a_version(server, verb, state):
+    server.answers[f"POST /definitions/loan/versions/2/{verb}"] = ok(version=2, version_id="v2", state=state)
+    answer = server.run(verb, "loan", "2", "--comment", "looks [good]")
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.split() == ["loan", "2", state]
+    assert json.loads(server.there.calls[-1].body) == {"comment": "looks [good]"}
+    server.answers[f"POST /definitions/loan/versions/2/{verb}"] = problem(409, "wrong_state", f"cannot {verb}: it is X")
+    refused = server.run(verb, "loan", "2", "-m", "x")
+    assert refused.exit_code == 1
+    assert f"cannot {verb}: it is X" in refused.stderr
+
+
+def test_a_rejection_says_why(server):
+    assert server.run("reject", "loan", "2").exit_code == 2
+    assert not server.there.calls

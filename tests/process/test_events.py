@@ -72,7 +72,7 @@ def test_a_stream_begins_now_or_after_a_number(api, flow, listen):
         until(lambda listener=listener: listener.types()[-2:] == ["Started", "JobCompleted"])
         assert listener.feeds == sorted(set(listener.feeds))
     assert len(now.events) == 2
-    assert everything.types()[0] == "DefinitionDeployed"
+    assert everything.types()[0] == "version.deployed"
     assert len(everything.events) == 9
 
 
@@ -108,7 +108,7 @@ def test_what_somebody_may_not_see_does_not_come(api, ana, root, other, flow, li
     for listener in listeners[:3]:
         until(lambda listener=listener: any(event.get("process") == id for event in listener.events))
     for listener in listeners[:2]:
-        assert ("DefinitionDeployed", code) in [(event["type"], event.get("subject")) for event in listener.events]
+        assert ("version.deployed", code) in [(event["type"], event.get("subject")) for event in listener.events]
     assert not [event for event in listeners[2].events if "kind" in event]
     assert listeners[3].events == []
     check_problem(other.http.get(f"/processes/{id}/events"))
@@ -192,7 +192,7 @@ def test_the_python_client_follows_and_ends_where_it_is_told(api, server, flow):
         head = client.feed_position()
         events = list(client.events(after=0, definition=code, until=head))
         assert [event.type for event in events] == [
-            "DefinitionDeployed", *["Started", "JobCompleted"] * 2
+            "version.deployed", *["Started", "JobCompleted"] * 2
         ]  # fmt: skip
         assert [event.feed for event in client.events(after=events[1].feed, definition=code, until=head)] == [
             event.feed for event in events[2:]
@@ -200,7 +200,7 @@ def test_the_python_client_follows_and_ends_where_it_is_told(api, server, flow):
         lines = list(client.export_audit(head - 2))
         assert json.loads(lines[-1]) == {"end": True, "to": head}
         listed = client.audit.list(kind="definition", subject=code)
-        assert [event.type for event in listed.items] == ["DefinitionDeployed"]
+        assert [event.type for event in listed.items] == ["version.deployed"]
 
 
 # -- the audit -------------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def test_the_audit_lists_everything_newest_first_by_pages(api, flow):
     assert [event["type"] for event in of_process] == ["JobCompleted", "Started"]
     me = api.get("/me")["principal"]
     assert {event["actor"] for event in api.everything("/audit", actor=me)} == {me}
-    types = api.everything("/audit", type="DefinitionDeployed", limit=200)
+    types = api.everything("/audit", type="version.deployed", limit=200)
     assert code in [event["subject"] for event in types]
     assert [event["subject"] for event in api.everything("/audit", kind="definition", subject=code)] == [code]
     at = of_process[-1]["at"]
@@ -232,7 +232,7 @@ def test_the_audit_lists_everything_newest_first_by_pages(api, flow):
 
 def test_tokens_and_people_are_in_the_journal_and_secrets_are_not(api, server):
     server.user("ana")
-    issued = api.get("/audit", type="TokenIssued", actor="user:ana@example.com", limit=1)["items"]
+    issued = api.get("/audit", type="token.issued", actor="user:ana@example.com", limit=1)["items"]
     assert issued[0]["subject"] == "user:ana@example.com"
     text = api.http.get("/audit/export").text
     secrets = [server.credentials["application"]["secret"], api.token]
@@ -259,7 +259,7 @@ def test_bad_filters_of_the_audit_are_refused(api, params, pointer):
 def test_a_cursor_is_good_for_its_list_alone(api, other):
     cursor = api.get("/audit", limit=1)["next"]
     assert api.get("/audit", limit=3, cursor=cursor)["items"]
-    for who, params in ((api, {"type": "TokenIssued", "cursor": cursor}), (other, {"cursor": cursor})):
+    for who, params in ((api, {"type": "token.issued", "cursor": cursor}), (other, {"cursor": cursor})):
         assert check_problem(who.http.get("/audit", params=params))["problems"][0]["pointer"] == "cursor"
     flipped = ("B" if cursor[0] == "A" else "A") + cursor[1:]
     assert check_problem(api.http.get("/audit", params={"cursor": flipped}))["status"] == 400

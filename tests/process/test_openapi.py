@@ -90,6 +90,9 @@ def test_an_idempotency_key_is_documented_where_it_does_something(server: Server
         "failJob",
         "throwJob",
         "testConnection",
+        "revokeToken",
+        "revokeUserTokens",
+        "revokeApplicationTokens",
     }
     assert told == changing - without
 

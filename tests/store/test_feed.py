@@ -54,9 +54,9 @@ def test_a_group_that_fails_uses_up_no_number(store):
 def test_history_and_journal_are_one_order(store):
     """By time where both wait for their numbers, as they are written where one writes."""
     if store.dialect == "sqlite":
-        store.submit(lambda tx: journal.record(tx, 7, "app:a", "GroupCreated", "group", "g", {"name": "G"})).result(30)
+        store.submit(lambda tx: journal.record(tx, 7, "app:a", "group.created", "group", "g", {"name": "G"})).result(30)
         store.submit(lambda tx: tx.put(HISTORY, row(HISTORY, pid=1, seq=1, tid=7, feed=feed.place(tx, 7)))).result(30)
-        store.submit(lambda tx: journal.record(tx, 7, "app:a", "GroupCreated", "group", "h", {})).result(30)
+        store.submit(lambda tx: journal.record(tx, 7, "app:a", "group.created", "group", "h", {})).result(30)
         found = store.read(lambda read: feed.after(read, 7, 0, 10))
         assert [entry.subject for entry in found] == ["g", None, "h"]
         assert [entry.feed for entry in found] == sorted({entry.feed for entry in found})

@@ -6,13 +6,16 @@ import itertools
 import pytest
 from sqlalchemy.sql import Delete, Select, Update
 
-from penstock.core.requests import Filter
+from penstock.core.requests import Filter, UserFilter, Viewer
 from penstock.store import (
     Store,
     carrying,
     cascade,
+    decisions,
     definitions,
+    directory,
     feed,
+    grants,
     held,
     idempotency,
     inbox,
@@ -28,13 +31,15 @@ from penstock.store import (
     starters,
     timers,
     values,
+    visibility,
 )
 from penstock.store.rows import DEFINITIONS, PROCESSES, SEARCH, VERSIONS
+from penstock.store.visibility import Sight
 from store.making import row
 
 MODULES = (
     *(carrying, cascade, definitions, feed, held, idempotency, inbox, items, jobs, lookups, messages, outbox, people),
-    *(processes, retention, search, starters, timers, values),
+    *(processes, retention, search, starters, timers, values, decisions, directory, grants, visibility),
 )
 
 WALKS = {
@@ -92,6 +97,29 @@ def asked_statements():
             ask(lookups.filtered, reader, 1, wanted, 5, 10, oldest=oldest)
     ask(lookups.latest_versions, reader, 1, 0, 10)
     ask(lookups.versions, reader, 1, "c", 5, 10)
+    for wanted in (
+        UserFilter(),
+        UserFilter(email="a", sort="-email"),
+        UserFilter(name="b", sort="name"),
+        UserFilter(group="g", sort="-name"),
+        UserFilter(disabled=True),
+        UserFilter(disabled=False),
+    ):
+        ask(directory.users, reader, 1, wanted, ["a"] if wanted.sort.endswith("email") else ["a", 1], 10)
+    ask(directory.groups, reader, 1, "a", 10)
+    ask(directory.applications, reader, 1, 5, 10)
+    viewer = Viewer("user:a", ("user:a", "group:b", "role:everyone"))
+    for seen in (Sight((5,), (6, 7)), Sight((5,)), Sight((5,), nothing=True)):
+        for wanted in (
+            Filter(),
+            Filter(statuses=status),
+            Filter(definition="d"),
+            Filter(search=(("metadata.a", "x"),)),
+        ):
+            narrowing = lookups._narrowing(1, wanted, 5, oldest=False)
+            page = lookups._pids(1, wanted, 5, 10, seen, oldest=False)
+            page = visibility.with_own(page, 1, viewer, seen.hidden, narrowing, 10, oldest=False)
+            reader.asked.append((page, {}))
     for i, (statement, params) in enumerate(reader.asked):
         yield pytest.param(statement, params, id=f"asked {i}")
 

@@ -188,6 +188,9 @@ class Api:
             raise Refused(f"{method} {path}: {response.status_code} {response.text}")
         return response.json() if response.content else None
 
+    def patch(self, path: str, body: Any, status: int | tuple[int, ...] = (), **more: Any) -> Any:
+        return self.call("PATCH", path, body, status, **more)
+
     def get(self, path: str, expect: int | tuple[int, ...] = (), **params: Any) -> Any:
         return self.call("GET", path, status=expect, params=params)
 
@@ -368,6 +371,15 @@ class Server:
         (user,) = [each for each in self.credentials["users"] if each["email"].startswith(name)]
         grant = {"grant_type": "password", "username": user["email"], "password": user["password"]}
         return self.client(self._token(grant), f"user:{user['email']}")
+
+    def login(self, email: str, password: str) -> Api:
+        """Anybody, by e-mail address and password. Raises: Refused."""
+        grant = {"grant_type": "password", "username": email, "password": password}
+        return self.client(self._token(grant), f"user:{email.lower()}")
+
+    def as_application(self, id: str, secret: str) -> Api:
+        """Raises: Refused."""
+        return self._as_application(id, secret)
 
     def _as_application(self, id: str, secret: str) -> Api:
         token = self._token({"grant_type": "client_credentials", "client_id": id, "client_secret": secret})

@@ -12,14 +12,13 @@ from penstock.api.door import ApiCall, Native, page, position
 from penstock.api.mapping import render_problem, time_of
 from penstock.errors import Conflict, Forbidden, NotFound, Stale
 from penstock.operations import connections, secrets
-from penstock.web.revisions import etag, expected
 from penstock.web.routing import Reply, Route
 
 # -- secrets ---------------------------------------------------------------------------------------------------------
 
 
 async def put_secret(call: ApiCall) -> Reply:
-    name, value, revision = call.path["name"], call.body.value, expected(call.headers)
+    name, value, revision = call.path["name"], call.body.value, call.revisions
     view, fresh = await secrets.put(call.door.operations, call.actor, name, value, revision, call.idempotency_key)
     return _reply(render_secret(view), fresh=fresh)
 
@@ -34,7 +33,7 @@ async def list_secrets(call: ApiCall) -> words.Secrets:
 
 
 async def delete_secret(call: ApiCall) -> None:
-    revision = expected(call.headers)
+    revision = call.revisions
     await secrets.delete(call.door.operations, call.actor, call.path["name"], revision, call.idempotency_key)
 
 
@@ -46,7 +45,7 @@ def render_secret(view: secrets.Secret) -> words.Secret:
 
 
 async def put_connection(call: ApiCall) -> Reply:
-    name, revision, document = call.path["name"], expected(call.headers), msgspec.to_builtins(call.body)
+    name, revision, document = call.path["name"], call.revisions, msgspec.to_builtins(call.body)
     operations, actor = call.door.operations, call.actor
     view, fresh = await connections.put(operations, actor, name, document, revision, call.idempotency_key)
     return _reply(render_connection(view), fresh=fresh)
@@ -62,7 +61,7 @@ async def list_connections(call: ApiCall) -> words.Connections:
 
 
 async def delete_connection(call: ApiCall) -> None:
-    revision = expected(call.headers)
+    revision = call.revisions
     await connections.delete(call.door.operations, call.actor, call.path["name"], revision, call.idempotency_key)
 
 
@@ -97,7 +96,7 @@ def _times(view: Any) -> dict[str, Any]:
 
 
 def _reply(view: words.Secret | words.Connection, *, fresh: bool = False) -> Reply:
-    return Reply(view, 201 if fresh else 200, headers={"etag": etag(view.revision)})
+    return Reply(view, 201 if fresh else 200, revision=view.revision)
 
 
 # -- the table -------------------------------------------------------------------------------------------------------
@@ -121,7 +120,7 @@ EXAMPLES = {
 
 ROUTES: tuple[Route[Native], ...] = (
     Route(
-        method="PUT", path="/secrets/{name}", operation="putSecret",
+        method="PUT", path="/secrets/{name}", operation="putSecret", revised=True,
         summary="Store a secret, encrypted; nobody can read it back", handler=put_secret, request=words.SecretValue,
         response=words.Secret, also=(201,), errors=_CHANGE, tag="Secrets", description=_IF_MATCH,
         examples={"password": {"value": "…"}},
@@ -131,15 +130,15 @@ ROUTES: tuple[Route[Native], ...] = (
         handler=list_secrets, query=models.Paged, response=words.Secrets, errors=_READ, tag="Secrets",
     ),
     Route(
-        method="GET", path="/secrets/{name}", operation="getSecret", summary="All but the value of a secret",
+        method="GET", path="/secrets/{name}", operation="getSecret", revised=True, summary="All but the value of a secret",
         handler=get_secret, response=words.Secret, errors=_READ, tag="Secrets",
     ),
     Route(
-        method="DELETE", path="/secrets/{name}", operation="deleteSecret", summary="Remove a secret",
+        method="DELETE", path="/secrets/{name}", operation="deleteSecret", revised=True, summary="Remove a secret",
         handler=delete_secret, status=204, errors=_CHANGE, tag="Secrets", description=_IF_MATCH,
     ),
     Route(
-        method="PUT", path="/connections/{name}", operation="putConnection",
+        method="PUT", path="/connections/{name}", operation="putConnection", revised=True,
         summary="Store a connection: address, headers and credential of http nodes that name it",
         handler=put_connection, request=words.ConnectionSpec, response=words.Connection, also=(201,), errors=_CHANGE,
         tag="Connections", description=_IF_MATCH, examples=EXAMPLES,
@@ -149,11 +148,11 @@ ROUTES: tuple[Route[Native], ...] = (
         handler=list_connections, query=models.Paged, response=words.Connections, errors=_READ, tag="Connections",
     ),
     Route(
-        method="GET", path="/connections/{name}", operation="getConnection", summary="A connection",
+        method="GET", path="/connections/{name}", operation="getConnection", revised=True, summary="A connection",
         handler=get_connection, response=words.Connection, errors=_READ, tag="Connections",
     ),
     Route(
-        method="DELETE", path="/connections/{name}", operation="deleteConnection", summary="Remove a connection",
+        method="DELETE", path="/connections/{name}", operation="deleteConnection", revised=True, summary="Remove a connection",
         handler=delete_connection, status=204, errors=_CHANGE, tag="Connections", description=_IF_MATCH,
     ),
     Route(

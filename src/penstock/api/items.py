@@ -12,7 +12,6 @@ from penstock.core.requests import ItemFilter
 from penstock.errors import Conflict, Forbidden, Invalid, NotFound, PenstockError, Problem, Stale, TooLarge, WrongState
 from penstock.identity.model import parse_grantee
 from penstock.operations import drafts, items, threads
-from penstock.web.revisions import etag, expected
 from penstock.web.routing import Reply, Route
 
 _DESCENDING = {"created": True, "due": False, "priority": True}
@@ -64,7 +63,7 @@ def _in_a_list(view: Any) -> models.Item:
 
 
 def _whole(view: Any) -> Reply:
-    return Reply(mapping.render_item(view, whole=True), headers={"etag": etag(view.rev)})
+    return Reply(mapping.render_item(view, whole=True), revision=view.rev)
 
 
 def _of(call: ApiCall) -> tuple[Any, Any, str]:
@@ -118,7 +117,7 @@ async def complete(call: ApiCall) -> Reply:
 async def change(call: ApiCall) -> Reply:
     body: models.ChangeItem = call.body
     due_at = mapping.parse_moment(body.due_at, "/due_at") if isinstance(body.due_at, str) else body.due_at
-    wanted = items.Change(due_at=due_at, priority=body.priority, rev=expected(call.headers))
+    wanted = items.Change(due_at=due_at, priority=body.priority, expected=call.revisions)
     return _whole(await items.change(*_of(call), wanted, call.idempotency_key))
 
 
@@ -150,7 +149,7 @@ def _result(id: str, answer: Any) -> models.ItemResult:
 
 def _draft(view: Any) -> Reply:
     body = models.Draft(owner=view.owner, data=view.data, saved_at=format_time(view.saved_at))
-    return Reply(body, headers={"etag": etag(view.rev)})
+    return Reply(body, revision=view.rev)
 
 
 async def get_draft(call: ApiCall) -> Reply:
@@ -158,11 +157,11 @@ async def get_draft(call: ApiCall) -> Reply:
 
 
 async def save_draft(call: ApiCall) -> Reply:
-    return _draft(await drafts.save(*_of(call), call.body, expected(call.headers), call.idempotency_key))
+    return _draft(await drafts.save(*_of(call), call.body, call.revisions, call.idempotency_key))
 
 
 async def drop_draft(call: ApiCall) -> None:
-    await drafts.drop(*_of(call), expected(call.headers), call.idempotency_key)
+    await drafts.drop(*_of(call), call.revisions, call.idempotency_key)
 
 
 async def write_log(call: ApiCall) -> models.ItemLine:
@@ -223,7 +222,7 @@ def _command(
 
 def _draft_route(method: str, operation: str, summary: str, handler: Any, **more: Any) -> Route[Native]:
     return Route(
-        method=method, path="/items/{id}/draft", operation=operation, summary=summary, handler=handler,
+        method=method, path="/items/{id}/draft", operation=operation, revised=True, summary=summary, handler=handler,
         errors=(*_ERRORS, Stale), tag="Items", **more,
     )  # fmt: skip
 
@@ -251,11 +250,11 @@ ROUTES: tuple[Route[Native], ...] = (
         examples={"claim": {"items": [{"id": "01938f5e-0000-7000-8000-000000000000", "command": "claim"}]}},
     ),
     Route(
-        method="GET", path="/items/{id}", operation="getItem", summary="An item with its form", handler=get,
+        method="GET", path="/items/{id}", operation="getItem", revised=True, summary="An item with its form", handler=get,
         response=models.Item, errors=(NotFound,), tag="Items",
     ),
     Route(
-        method="PATCH", path="/items/{id}", operation="changeItem", summary="Change when it is due and how urgent it is",
+        method="PATCH", path="/items/{id}", operation="changeItem", revised=True, summary="Change when it is due and how urgent it is",
         handler=change, request=models.ChangeItem, response=models.Item, errors=(*_ERRORS, Stale), tag="Items",
         examples={"tomorrow": {"due_at": "2026-11-22T12:00:00Z", "priority": 10}},
     ),

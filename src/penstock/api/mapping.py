@@ -39,6 +39,7 @@ def render_definition(view: Any, *, document: bool) -> models.Definition:
         code=view.code,
         name=view.name,
         latest=view.latest,
+        active=view.active,
         created_at=format_time(view.created_at),
         document=view.document if document else UNSET,
     )
@@ -64,6 +65,7 @@ def render_deployed(view: Any) -> models.Deployed:
         created_at=format_time(view.created_at),
         warnings=[render_problem(problem) for problem in view.warnings],
         unchanged=view.unchanged,
+        state=view.state,
     )
 
 

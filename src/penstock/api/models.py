@@ -90,6 +90,7 @@ class Deployed(Answer, frozen=True, kw_only=True):
     created_at: str
     warnings: list[Problem]
     unchanged: bool
+    state: str
 
 
 class Validated(Answer, frozen=True, kw_only=True):
@@ -102,6 +103,8 @@ class Definition(Answer, frozen=True, kw_only=True):
     code: str
     name: Any
     latest: int
+    active: int | None
+    """The version that new processes start with."""
     created_at: str
     document: Any | UnsetType = UNSET
 

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import connections, definitions, documents, events, items, processes, schedules, work
+from penstock.api import (
+    approval,
+    connections,
+    definitions,
+    documents,
+    events,
+    items,
+    people,
+    processes,
+    schedules,
+    work,
+)
 from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
@@ -13,6 +24,7 @@ from penstock.web.routing import Door
 PREFIX = "/api/v1"
 ROUTES = (
     *definitions.ROUTES,
+    *approval.ROUTES,
     *processes.ROUTES,
     *items.ROUTES,
     *work.ROUTES,
@@ -20,6 +32,7 @@ ROUTES = (
     *schedules.ROUTES,
     *connections.ROUTES,
     *events.ROUTES,
+    *people.ROUTES,
 )
 
 
@@ -34,7 +47,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
         max_body=max_body,
-        description="Definitions, processes, items, jobs, values, messages, documents, schedules, secrets, audit and events.",
+        description="Definitions, processes, items, jobs, values, messages, documents, schedules, secrets, audit and events; people and what they may.",
     )
     describe(made, words=WORDS, tags=TOPICS)
     return made

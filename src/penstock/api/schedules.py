@@ -11,7 +11,6 @@ from penstock.api.mapping import time_of
 from penstock.core.durations import Duration, format_duration, parse_time
 from penstock.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, Problem, Stale, WrongState
 from penstock.operations import schedules
-from penstock.web.revisions import etag, expected
 from penstock.web.routing import Reply, Route
 
 
@@ -39,24 +38,24 @@ async def get(call: ApiCall) -> Reply:
 
 
 async def update(call: ApiCall) -> Reply:
-    wanted, revision = parse_schedule(call.body), expected(call.headers)
+    wanted, revision = parse_schedule(call.body), call.revisions
     operations, actor, id = call.door.operations, call.actor, call.path["id"]
     return _reply(await schedules.update(operations, actor, id, wanted, revision, call.idempotency_key))
 
 
 async def delete(call: ApiCall) -> None:
-    revision = expected(call.headers)
+    revision = call.revisions
     await schedules.delete(call.door.operations, call.actor, call.path["id"], revision, call.idempotency_key)
 
 
 async def pause(call: ApiCall) -> Reply:
-    revision = expected(call.headers)
+    revision = call.revisions
     operations, actor, id = call.door.operations, call.actor, call.path["id"]
     return _reply(await schedules.pause(operations, actor, id, revision, call.idempotency_key))
 
 
 async def resume(call: ApiCall) -> Reply:
-    revision = expected(call.headers)
+    revision = call.revisions
     operations, actor, id = call.door.operations, call.actor, call.path["id"]
     return _reply(await schedules.resume(operations, actor, id, revision, call.idempotency_key))
 
@@ -147,7 +146,7 @@ def render_schedule(view: schedules.Schedule) -> words.Schedule:
 
 
 def _reply(view: schedules.Schedule) -> Reply:
-    return Reply(render_schedule(view), headers={"etag": etag(view.revision)})
+    return Reply(render_schedule(view), revision=view.revision)
 
 
 _COMMON: dict[str, Any] = {"tag": "Schedules"}
@@ -165,7 +164,7 @@ EXAMPLE = {
 
 ROUTES: tuple[Route[Native], ...] = (
     Route(
-        method="POST", path="/schedules", operation="createSchedule",
+        method="POST", path="/schedules", operation="createSchedule", revised=True,
         summary="Have processes started by cron or period", handler=create, request=words.NewSchedule,
         response=words.Schedule, status=201, errors=(NotFound, Forbidden, AlreadyExists, WrongState, Conflict),
         examples={"nightly": EXAMPLE}, **_COMMON,
@@ -175,26 +174,26 @@ ROUTES: tuple[Route[Native], ...] = (
         query=words.ScheduleQuery, response=words.Schedules, **_COMMON,
     ),
     Route(
-        method="GET", path="/schedules/{id}", operation="getSchedule", summary="A schedule, with its revision as ETag",
+        method="GET", path="/schedules/{id}", operation="getSchedule", revised=True, summary="A schedule, with its revision as ETag",
         handler=get, response=words.Schedule, errors=(NotFound,), **_COMMON,
     ),
     Route(
-        method="PUT", path="/schedules/{id}", operation="updateSchedule", summary="Replace what a schedule says",
+        method="PUT", path="/schedules/{id}", operation="updateSchedule", revised=True, summary="Replace what a schedule says",
         handler=update, request=words.ScheduleSpec, response=words.Schedule, errors=_CHANGE, description=_IF_MATCH,
         **_COMMON,
     ),
     Route(
-        method="DELETE", path="/schedules/{id}", operation="deleteSchedule",
+        method="DELETE", path="/schedules/{id}", operation="deleteSchedule", revised=True,
         summary="Remove a schedule; what it has started goes on", handler=delete, status=204, errors=_CHANGE,
         description=_IF_MATCH, **_COMMON,
     ),
     Route(
-        method="POST", path="/schedules/{id}/pause", operation="pauseSchedule", summary="No time is due until resumed",
+        method="POST", path="/schedules/{id}/pause", operation="pauseSchedule", revised=True, summary="No time is due until resumed",
         handler=pause, request=models.Nothing, response=words.Schedule, errors=_CHANGE, description=_IF_MATCH,
         **_COMMON,
     ),
     Route(
-        method="POST", path="/schedules/{id}/resume", operation="resumeSchedule",
+        method="POST", path="/schedules/{id}/resume", operation="resumeSchedule", revised=True,
         summary="Go on from now; the times of the pause are not made up for", handler=resume, request=models.Nothing,
         response=words.Schedule, errors=_CHANGE, description=_IF_MATCH, **_COMMON,
     ),

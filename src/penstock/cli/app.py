@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from penstock import __version__
 from penstock.cli import (
+    approval,
     audit,
     commands,
     definitions,
@@ -91,5 +92,18 @@ def root(
     """One durable engine for people, code, robots and devices."""
 
 
-for room in (server, definitions, testing, processes, commands, schedules, inbox, documents, values, work, audit):
+for room in (
+    server,
+    definitions,
+    approval,
+    testing,
+    processes,
+    commands,
+    schedules,
+    inbox,
+    documents,
+    values,
+    work,
+    audit,
+):
     room.register(app)

@@ -18,6 +18,7 @@ from penstock.client.building import get as _get
 from penstock.client.building import given as _given
 from penstock.client.documents import Documents
 from penstock.client.objects import Connections, Schedules, Secrets
+from penstock.client.people import Applications, Groups, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
 
 T = TypeVar("T")
@@ -83,6 +84,29 @@ class Definitions(Namespace[M]):
     @verb
     def version(self, code: str, number: int) -> Request[models.Version]:
         return _get(f"/definitions/{segment(code)}/versions/{number}", models.Version)
+
+    @verb
+    def decide(self, code: str, number: int, decision: str, comment: str = "") -> Request[models.Version]:
+        """`submit`, `withdraw`, `approve`, `reject` (with a comment), `activate` or `retire`. Raises `WrongState`."""
+        path = f"/definitions/{segment(code)}/versions/{number}/{segment(decision)}"
+        return _change("POST", path, models.Version, {"comment": comment})
+
+    @listing
+    def decisions(
+        self, code: str, number: int, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.Decided]]:
+        path = f"/definitions/{segment(code)}/versions/{number}/decisions"
+        return _get(path, models.Page[models.Decided], limit=limit, cursor=cursor)
+
+    @verb
+    def permissions(self, code: str) -> Request[models.Permissions]:
+        return _get(f"/definitions/{segment(code)}/permissions", models.Permissions)
+
+    @verb
+    def put_permissions(self, code: str, permissions: Mapping[str, Sequence[str]]) -> Request[models.Permissions]:
+        """In place of all there are."""
+        body = {"permissions": {name: [*grantees] for name, grantees in permissions.items()}}
+        return _change("PUT", f"/definitions/{segment(code)}/permissions", models.Permissions, body)
 
     def values(self, code: str) -> Values[M]:
         return Values(self.sender, f"/definitions/{segment(code)}/values")
@@ -467,10 +491,33 @@ class Api(Namespace[M]):
         self.secrets: Secrets[M] = Secrets(sender)
         self.connections: Connections[M] = Connections(sender)
         self.audit: Audit[M] = Audit(sender)
+        self.users: Users[M] = Users(sender)
+        self.groups: Groups[M] = Groups(sender)
+        self.applications: Applications[M] = Applications(sender)
 
     @verb
     def me(self) -> Request[models.Me]:
         return _get("/me", models.Me)
+
+    @verb
+    def change_me(
+        self, *, name: str | None = None, password: str | None = None, old_password: str | None = None
+    ) -> Request[models.User]:
+        """One's own name, or password with the old one."""
+        return _change("PATCH", "/me", models.User, _given(name=name, password=password, old_password=old_password))
+
+    @verb
+    def revoke_token(self, token: str) -> Request[None]:
+        return _change("POST", "/tokens/revoke", type(None), {"token": token})
+
+    @verb
+    def tenant(self) -> Request[models.Tenant]:
+        return _get("/tenant", models.Tenant)
+
+    @verb
+    def change_tenant(self, /, **members: Any) -> Request[models.Tenant]:
+        """`name`, `approval`, `four_eyes`: what is not given stays."""
+        return _change("PATCH", "/tenant", models.Tenant, members)
 
     @verb
     def message(

@@ -45,6 +45,65 @@ class Me(Answer, frozen=True):
     roles: list[str] = []
 
 
+class User(Answer, frozen=True):
+    """What stands after `groups` is told to administrators and the user alone; None to others."""
+
+    id: str
+    email: str
+    name: str = ""
+    groups: list[str] = []
+    roles: list[str] | None = None
+    disabled: bool | None = None
+    password: bool | None = None
+    """Whether there is one."""
+    created_at: datetime | None = None
+
+
+class Group(Answer, frozen=True):
+    code: str
+    name: str = ""
+    created_at: datetime | None = None
+
+
+class Application(Answer, frozen=True):
+    id: str
+    name: str = ""
+    roles: list[str] = []
+    disabled: bool = False
+    created_at: datetime | None = None
+    old_secret_until: datetime | None = None
+    secret: str | None = None
+    """Only in the answer that made it."""
+
+
+class Revoked(Answer, frozen=True):
+    revoked: int
+
+
+class Tenant(Answer, frozen=True):
+    id: str
+    code: str
+    name: str = ""
+    approval: str = ""
+    four_eyes: bool = False
+    created_at: datetime | None = None
+
+
+class Permissions(Answer, frozen=True):
+    permissions: dict[str, list[str]]
+
+
+class Decided(Answer, frozen=True):
+    """What was decided about a version; `state` is its state after it."""
+
+    n: int
+    actor: str
+    action: str
+    state: str
+    at: datetime | None = None
+    comment: str = ""
+
+
 class Deployed(Answer, frozen=True):
     id: str
     code: str
@@ -53,6 +112,7 @@ class Deployed(Answer, frozen=True):
     created_at: datetime
     warnings: list[Problem] = []
     unchanged: bool = False
+    state: str = ""
 
 
 class Validation(Answer, frozen=True):
@@ -66,6 +126,8 @@ class Definition(Answer, frozen=True):
     name: Any = ""
     """A text, or a map of texts by language."""
     latest: int | None = None
+    active: int | None = None
+    """The version that new processes start with."""
     created_at: datetime | None = None
     document: dict[str, Any] | None = None
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+class Viewer(NamedTuple):
+    """Who looks, where a list may hold what not everybody may see."""
+
+    principal: str
+    grantees: tuple[str, ...]
+
+
 class Filter(NamedTuple):
     """What a list of processes is narrowed to; None or empty is no condition. Times in ms."""
 
@@ -16,6 +23,19 @@ class Filter(NamedTuple):
     created_by: str | None = None
     search: tuple[tuple[str, str], ...] = ()
     """(name as under `search:`, value as text), all must hold."""
+    viewer: Viewer | None = None
+    """Only what they may see; None sees everything."""
+
+
+class UserFilter(NamedTuple):
+    """What a list of users is narrowed to. `email` and `name` are beginnings, case-folded."""
+
+    email: str = ""
+    name: str = ""
+    group: str | None = None
+    disabled: bool | None = None
+    sort: str = "email"
+    """`email` or `name`; with a `-` before it, from the end."""
 
 
 class JobClaim(NamedTuple):

@@ -220,9 +220,9 @@ class EmbeddedEngine:
 
     def _start_child(self, held: Held, command: do.StartChild) -> None:
         tx = held.tx
-        latest = definitions.latest(tx, held.tid, command.definition)
-        message = "" if latest is None else self._cannot_call(held, latest, command)
-        if latest is None or message:
+        current = definitions.current(tx, held.tid, command.definition)
+        message = "" if current is None else self._cannot_call(held, current, command)
+        if current is None or message:
             message = message or f"no definition {command.definition!r}"
             gone = ev.ChildEnded(at=tx.now, scope=command.scope, visit=command.visit, status="UNKNOWN", message=message)
             inbox.post(tx, held.pid, gone)
@@ -232,8 +232,8 @@ class EmbeddedEngine:
             tx,
             tid=held.tid,
             id=str(uuid5(UUID(held.process_id), f"{held.tid}/child/{command.visit}/{held.process.seq}")),
-            did=latest.did,
-            vid=latest.vid,
+            did=current.did,
+            vid=current.vid,
             created_by=held.created_by,
             parent=(held.pid, command.scope, command.visit),
             depth=held.depth + 1,
@@ -242,13 +242,13 @@ class EmbeddedEngine:
         inbox.post(tx, child.pid, ev.Started(at=tx.now, input=command.input, called=True))
         self.wake_later(tx, child.pid)
 
-    def _cannot_call(self, held: Held, latest: definitions.Latest, command: do.StartChild) -> str:
+    def _cannot_call(self, held: Held, current: definitions.Latest, command: do.StartChild) -> str:
         """Why a call cannot be made; "" when it can."""
         if held.depth >= MOST_DEEP:
             return f"calls more than {MOST_DEEP} deep"
-        if definitions.state(held.tx, latest.vid) != definitions.ACTIVE:
-            return f"definition {command.definition!r} is retired"
-        _, version = definitions.version(held.tx, latest.vid)
+        if current.state != definitions.ACTIVE:
+            return f"version {current.number} of definition {command.definition!r} is {current.state}"
+        _, version = definitions.version(held.tx, current.vid)
         problems = definitions.unfit(version, "input", command.input)
         if problems:
             where = problems[0].pointer

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from enum import StrEnum
 from typing import NewType
 
@@ -61,8 +63,8 @@ class Actor(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def format_grantee(kind: GranteeKind, name: str) -> Grantee:
-    """Writes a grantee. E-mail addresses are compared in lower case."""
-    return Grantee(f"{kind}:{name.lower() if kind is GranteeKind.USER else name}")
+    """Writes a grantee. E-mail addresses are compared case-folded."""
+    return Grantee(f"{kind}:{fold_email(name) if kind is GranteeKind.USER else name}")
 
 
 def parse_grantee(text: str, pointer: str = "") -> Grantee:
@@ -82,6 +84,50 @@ def parse_grantee(text: str, pointer: str = "") -> Grantee:
     if kind is GranteeKind.USER and name.count("@") != 1:
         raise _bad(pointer, f"{text!r}: a user is named by an e-mail address")
     return grantee
+
+
+_LOCAL = r"[^\s@.\"(),:;<>\[\]\\]+"
+_LABEL = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
+_EMAIL = re.compile(rf"{_LOCAL}(?:\.{_LOCAL})*@{_LABEL}(?:\.{_LABEL})*")
+_LONGEST_LOCAL = 64
+
+
+def fold_email(text: str) -> str:
+    """An e-mail address as it is compared and kept: in one Unicode form, case-folded."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def parse_email(text: str, pointer: str = "/email") -> str:
+    """Reads an e-mail address, as it is kept. Quoted local parts and addresses of IP numbers are none to us.
+
+    Raises: Invalid, pointing at `pointer`.
+    """
+    email = fold_email(text) if len(text) <= MAX_NAME else text
+    if len(email) > MAX_NAME or len(email.partition("@")[0]) > _LONGEST_LOCAL:
+        raise _bad(pointer, f"an e-mail address has at most {MAX_NAME} characters, {_LONGEST_LOCAL} before the @")
+    if not email.isprintable() or not _EMAIL.fullmatch(email):
+        raise _bad(pointer, f"{text!r} is not an e-mail address")
+    return email
+
+
+def parse_name(text: str, pointer: str = "/name") -> str:
+    """Reads what people call something: 1 to 200 printable characters, none of them a blank at an end.
+
+    Raises: Invalid, pointing at `pointer`.
+    """
+    if not text or len(text) > MAX_NAME or text != text.strip() or not text.isprintable():
+        raise _bad(pointer, f"must be 1 to {MAX_NAME} printable characters, without blanks at the ends")
+    return text
+
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def parse_code(text: str, pointer: str = "/code") -> str:
+    """Reads the code of a group, as definitions may name it. Raises: Invalid, pointing at `pointer`."""
+    if not _CODE.fullmatch(text):
+        raise _bad(pointer, "must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-'")
+    return text
 
 
 def grantees_of(actor: Actor, *, starter: str | None = None) -> frozenset[str]:

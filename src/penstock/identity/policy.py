@@ -1,6 +1,7 @@
 """What an actor may do. Deny by default: what no line of `_USERS` allows, a user may not.
 
 Applications of the tenant and users with the role `admin` may do everything there; the platform itself acts as `SYSTEM`.
+Of `ADMINISTRATION` an application may nothing without the role: a worker's secret opens no door to people's accounts.
 What an actor may not even see does not exist for it: `NotFound`, the same as for a thing that is not there.
 """
 
@@ -16,7 +17,11 @@ from penstock.identity.model import Actor, Kind, grantees_of
 
 ADMIN = "admin"
 MANAGER = "manager"
-"""Roles of a tenant."""
+ROLES = frozenset({ADMIN, MANAGER})
+"""Of a tenant: all there are."""
+
+PERMISSIONS = ("initiator", "candidate", "viewer", "manager", "administrator")
+"""Of a definition."""
 
 
 class Action(StrEnum):
@@ -24,6 +29,14 @@ class Action(StrEnum):
 
     DEFINITION_READ = "definition.read"
     DEFINITION_DEPLOY = "definition.deploy"
+    DEFINITION_DECIDE = "definition.decide"
+    """Submit, withdraw, approve, reject, activate, retire a version."""
+    DEFINITION_GRANT = "definition.grant"
+    """Say who may do what with a definition."""
+    DEFINITION_GRANTS_READ = "definition.grants.read"
+    PEOPLE_ADMINISTER = "people.administer"
+    """Users, groups, applications and their tokens."""
+    TENANT_ADMINISTER = "tenant.administer"
     PROCESS_START = "process.start"
     PROCESS_READ = "process.read"
     PROCESS_CONTROL = "process.control"
@@ -77,8 +90,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     id: str
     tid: int
-    permissions: Mapping[str, Collection[str]] = {}
-    """Of the definition: `initiator`, `viewer`, `manager`, `administrator` -> grantees."""
+    permissions: Mapping[str, Collection[str]] | None = None
+    """Of the definition, as they are now: `initiator`, `viewer`, `manager`, … -> grantees. None: nobody has looked."""
     starter: str | None = None
     """Principal who started the process."""
     candidates: Collection[str] = ()
@@ -89,7 +102,20 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Principal who has stored the document."""
     delegator: str | None = None
     """Principal to whom the item comes back."""
+    involved: bool = False
+    """The actor has, or has had, an item of the process."""
 
+
+ADMINISTRATION = frozenset(
+    {
+        Action.DEFINITION_DECIDE,
+        Action.DEFINITION_GRANT,
+        Action.DEFINITION_GRANTS_READ,
+        Action.PEOPLE_ADMINISTER,
+        Action.TENANT_ADMINISTER,
+    }
+)
+"""What takes the role `admin`, or a permission, of applications too."""
 
 _Rule = Callable[[Actor, Target], bool]
 
@@ -112,12 +138,17 @@ def may(actor: Actor, action: Action, target: Target | None = None) -> bool:
         return True
     if target is not None and target.tid != actor.tenant.tid:
         return False
-    if actor.kind is Kind.APPLICATION or ADMIN in actor.roles:
+    if ADMIN in actor.roles or (actor.kind is Kind.APPLICATION and action not in ADMINISTRATION):
         return True
     rule = _USERS.get(action)
     if rule is None:
         return False
     return rule(actor, target if target is not None else _NOTHING)
+
+
+def sees_everything(actor: Actor) -> bool:
+    """Whether no list and no page of the tenant's processes hides anything from the actor."""
+    return actor.kind is not Kind.USER or ADMIN in actor.roles
 
 
 def _anyone(_actor: Actor, _target: Target) -> bool:
@@ -129,7 +160,8 @@ def _holds(*permissions: str) -> _Rule:
 
     def rule(actor: Actor, target: Target) -> bool:
         grantees = grantees_of(actor, starter=target.starter)
-        return any(not grantees.isdisjoint(target.permissions.get(name, ())) for name in permissions)
+        granted = target.permissions or {}
+        return any(not grantees.isdisjoint(granted.get(name, ())) for name in permissions)
 
     return rule
 
@@ -197,13 +229,34 @@ def _manages(actor: Actor, _target: Target) -> bool:
     return MANAGER in actor.roles
 
 
+def _sees_process(actor: Actor, target: Target) -> bool:
+    """A definition that names viewers shows its processes to them alone, and to who has to do with one of them."""
+    if target.permissions is None:
+        return False
+    if not target.permissions.get("viewer") or target.involved:
+        return True
+    return target.starter == actor.principal or _holds(*SEEING)(actor, target)
+
+
+def _sees_values(actor: Actor, target: Target) -> bool:
+    if target.kind == "definition":
+        return _sees_process(actor, target) or _holds("initiator")(actor, target)
+    return _sees_process(actor, target)
+
+
 _MANAGERS = ("manager", "administrator")
+SEEING = ("viewer", *_MANAGERS)
+"""Permissions that show every process of a definition."""
 _NOTHING = Target(kind="", id="", tid=0)
 
 _USERS: Mapping[Action, _Rule] = {
     Action.DEFINITION_READ: _anyone,
-    Action.PROCESS_READ: _anyone,
-    Action.VALUE_READ: _anyone,
+    Action.DEFINITION_DEPLOY: _holds("administrator"),
+    Action.DEFINITION_DECIDE: _holds(*_MANAGERS),
+    Action.DEFINITION_GRANT: _holds("administrator"),
+    Action.DEFINITION_GRANTS_READ: _holds(*_MANAGERS),
+    Action.PROCESS_READ: _sees_process,
+    Action.VALUE_READ: _sees_values,
     Action.PROCESS_START: _holds("initiator", *_MANAGERS),
     Action.PROCESS_CONTROL: _holds(*_MANAGERS),
     Action.VALUE_WRITE: _holds(*_MANAGERS),
@@ -232,6 +285,11 @@ _USERS: Mapping[Action, _Rule] = {
 
 _SEEING: Mapping[Action, Action] = {
     Action.DEFINITION_DEPLOY: Action.DEFINITION_READ,
+    Action.DEFINITION_DECIDE: Action.DEFINITION_READ,
+    Action.DEFINITION_GRANT: Action.DEFINITION_READ,
+    Action.DEFINITION_GRANTS_READ: Action.DEFINITION_READ,
+    Action.PEOPLE_ADMINISTER: Action.DEFINITION_READ,
+    Action.TENANT_ADMINISTER: Action.DEFINITION_READ,
     Action.PROCESS_START: Action.DEFINITION_READ,
     Action.PROCESS_CONTROL: Action.PROCESS_READ,
     Action.VALUE_WRITE: Action.VALUE_READ,

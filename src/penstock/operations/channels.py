@@ -21,7 +21,7 @@ from penstock.errors import Invalid, LimitExceeded, PenstockError, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import Target
 from penstock.operations.events import BATCH_BYTES, Batch, Mark, Stream, Told, Wanted, about, event
-from penstock.store import Read, Store, feed, items, lookups
+from penstock.store import Read, Store, feed, grants, items
 from penstock.store.feed import Entry
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,6 @@ class Channel:
         self._recent_size = 0
         self._recent_from = 0
         """The number below the first of the recent: everything above it is there."""
-        self._permissions: dict[int, Target] = {}
         self._ready = False
 
     async def opened(self) -> None:
@@ -158,31 +157,30 @@ class Channel:
 
     async def _told(self, entries: list[Entry], *, audience: bool) -> list[Told]:
         """Entries with what policy asks about them."""
-        unknown = {entry.vid for entry in entries if entry.vid is not None and entry.vid not in self._permissions}
-        pids = sorted({entry.pid for entry in entries if entry.pid is not None}) if audience else []
-        audiences: dict[int, frozenset[str]] = {}
-        if unknown or pids:
+        vids = sorted({entry.vid for entry in entries if entry.vid is not None})
+        if not vids:
+            return [self._tell(entry, {}, None) for entry in entries]
 
-            def read(read: Read) -> tuple[list[lookups.VersionRow | None], dict[int, frozenset[str]]]:
-                return [lookups.version_by_vid(read, self._tid, vid) for vid in unknown], items.audiences(read, pids)
+        def read(read: Read) -> tuple[dict[int, grants.Permissions], dict[int, frozenset[str]]]:
+            granted = grants.of_versions(read, self._tid, vids)
+            # of a definition that names viewers, who has an item of a process sees it all the same
+            pids = {
+                entry.pid
+                for entry in entries
+                if entry.pid is not None and (audience or granted.get(entry.vid or 0, {}).get("viewer"))
+            }
+            found = items.audiences(read, sorted(pids))
+            return granted, {pid: found.get(pid, frozenset()) for pid in pids}
 
-            versions, audiences = await self._hub.store.async_read(read)
-            for row in versions:
-                if row is not None:
-                    self._permissions[row.vid] = Target(
-                        kind="process", id="", tid=self._tid, permissions=row.compiled.permissions
-                    )
-        return [
-            self._tell(entry, audiences.get(entry.pid or 0, frozenset()) if audience else None) for entry in entries
-        ]
+        granted, audiences = await self._hub.store.async_read(read)
+        return [self._tell(entry, granted.get(entry.vid or 0, {}), audiences.get(entry.pid or 0)) for entry in entries]
 
-    def _tell(self, entry: Entry, audience: frozenset[str] | None) -> Told:
-        known = self._permissions.get(entry.vid or 0)
+    def _tell(self, entry: Entry, permissions: grants.Permissions, audience: frozenset[str] | None) -> Told:
         target = Target(
             kind="process" if entry.of_process else "audit",
             id=entry.process or "",
             tid=self._tid,
-            permissions={} if known is None else known.permissions,
+            permissions=permissions,
             starter=entry.starter,
         )
         return Told(event(entry), len(entry.data) + 300, target, audience)

@@ -13,10 +13,10 @@ from penstock.core import codec
 from penstock.core.durations import Duration
 from penstock.core.expression import compile_template
 from penstock.core.references import names_in, references
-from penstock.errors import Conflict, Invalid, NotFound, Problem, Stale
+from penstock.errors import Conflict, Invalid, NotFound, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
-from penstock.operations.context import Context
+from penstock.operations.context import Context, require_revision
 from penstock.operations.views import Page
 from penstock.outbound import OutboundError
 from penstock.store import connections, journal, vault
@@ -56,11 +56,16 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def put(
-    ctx: Context, actor: Actor, name: str, document: dict[str, Any], revision: int | None, key: str | None = None
+    ctx: Context,
+    actor: Actor,
+    name: str,
+    document: dict[str, Any],
+    expected: frozenset[int] | None,
+    key: str | None = None,
 ) -> tuple[Connection, bool]:
     """Store a connection; the flag tells whether the name is new. Secrets it names and that are not there are warnings.
 
-    Raises: Forbidden, Invalid with every problem, Stale when `revision` is not what is there.
+    Raises: Forbidden, Invalid with every problem, Stale when what is there is none of `expected`.
     """
     _require(actor, Action.CONNECTION_WRITE, name)
     problems = list(_problems(document))
@@ -81,8 +86,7 @@ async def put(
     def unit(tx: Tx) -> tuple[Connection, bool]:
         known, by = connections.lock(tx, tid, name), actor.principal
         found = 0 if known is None else known.revision
-        if revision is not None and revision != found:
-            raise Stale(f"the connection is at revision {found}, the change was made for {revision}")
+        require_revision(expected, found, f"the connection {name!r}")
         created = (tx.now, by) if known is None else (known.created_at, known.created_by)
         row = connections.Row(tid, name, text, found + 1, *created, tx.now, by)
         connections.put(tx, row)
@@ -90,7 +94,7 @@ async def put(
         journal.record(tx, tid, by, what, "connection", name, told | {"revision": row.revision})
         return _view(row, warnings), known is None
 
-    request = ["connection.put", name, revision, document]
+    request = ["connection.put", name, expected, document]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Connection, bool])
     return answer
 
@@ -112,7 +116,9 @@ async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int
     return Page([_view(row) for row in rows[:limit]], [rows[limit - 1].name] if len(rows) > limit else None)
 
 
-async def delete(ctx: Context, actor: Actor, name: str, revision: int | None, key: str | None = None) -> None:
+async def delete(
+    ctx: Context, actor: Actor, name: str, expected: frozenset[int] | None, key: str | None = None
+) -> None:
     """Raises: NotFound, Forbidden, Stale."""
     _require(actor, Action.CONNECTION_WRITE, name)
     tid = actor.tenant.tid
@@ -121,13 +127,12 @@ async def delete(ctx: Context, actor: Actor, name: str, revision: int | None, ke
         row = connections.lock(tx, tid, name)
         if row is None:
             raise NotFound("connection", name)
-        if revision is not None and revision != row.revision:
-            raise Stale(f"the connection is at revision {row.revision}, the change was made for {revision}")
+        require_revision(expected, row.revision, f"the connection {name!r}")
         connections.remove(tx, row)
         journal.record(tx, tid, actor.principal, "connection.deleted", "connection", name, {"revision": row.revision})
         return True
 
-    await ctx.once(actor, key, ["connection.delete", name, revision], unit, bool)
+    await ctx.once(actor, key, ["connection.delete", name, expected], unit, bool)
 
 
 async def probe(ctx: Context, actor: Actor, name: str, method: str, path: str) -> Probe:

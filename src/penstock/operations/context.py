@@ -19,7 +19,7 @@ import msgspec
 from penstock.core import codec
 from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
-from penstock.errors import Conflict, NotFound
+from penstock.errors import Conflict, NotFound, Stale
 from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
 from penstock.operations.channels import Streams
@@ -86,7 +86,7 @@ class Context:
         self.streams = Streams(store)
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
-        self._versions: OrderedDict[tuple[int, str, int | None], lookups.VersionRow] = OrderedDict()
+        self._versions: OrderedDict[tuple[int, str, lookups.Which], lookups.VersionRow] = OrderedDict()
         self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
         self._identities: OrderedDict[int, claims.Identity] = OrderedDict()
         self._items: OrderedDict[tuple[int, str], ItemPlace] = OrderedDict()
@@ -163,20 +163,21 @@ class Context:
         return known
 
     async def version(
-        self, tid: int, code: str, number: int | None, *, looked_at_again: bool = False
+        self, tid: int, code: str, number: int | None, *, looked_at_again: bool = False, current: bool = False
     ) -> lookups.VersionRow | None:
-        """A version of a definition, the latest without a number.
+        """A version of a definition; without a number the latest, or the one that new processes start with.
 
         `looked_at_again`: the caller's unit compares it with what the database says then, and raises `Outdated`; so it may
-        be one that is remembered, though another node has deployed since.
+        be one that is remembered, though another node has deployed or granted since.
         """
-        known = self._versions.get((tid, code, number)) if looked_at_again or self._sole_writer else None
+        which: lookups.Which = number if number is not None else lookups.CURRENT if current else lookups.LATEST
+        known = self._versions.get((tid, code, which)) if looked_at_again or self._sole_writer else None
         if known is not None:
             return known
         deployments = self._deployments
-        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, number))
+        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, which))
         if found is not None and self._deployments == deployments:
-            self._versions[(tid, code, number)] = found
+            self._versions[(tid, code, which)] = found
             if len(self._versions) > MOST_VERSIONS:
                 self._versions.popitem(last=False)
         return found
@@ -189,7 +190,7 @@ class Context:
         return True
 
     def deployed(self, tid: int, code: str) -> None:
-        """A version was made or retired: what is remembered of the definition is not so any more."""
+        """A version was made or moved, or permissions were: what is remembered of the definition is not so any more."""
         self._deployments += 1
         self._versions = OrderedDict((key, row) for key, row in self._versions.items() if key[:2] != (tid, code))
 
@@ -245,6 +246,12 @@ class KeptAnswer(Generic[T]):
 
     def keep(self, tx: Tx, answer: T) -> None:
         idempotency.keep(tx, self._tid, self._name, self._digest, 200, codec.encode_json(answer))
+
+
+def require_revision(expected: frozenset[int] | None, revision: int, what: str) -> None:
+    """What the caller has read is what is there; None: whatever is. Raises: Stale."""
+    if expected is not None and revision not in expected:
+        raise Stale(f"{what} has changed since: read it again", revision=revision)
 
 
 def part_of(key: str | None, part: object) -> str | None:

@@ -10,12 +10,13 @@ import msgspec
 from penstock.core import codec, loading, references
 from penstock.core import definition as core
 from penstock.core.schema import Checker, compile_schema
-from penstock.errors import Invalid, NotFound, Problem
+from penstock.errors import Invalid, NotFound, Problem, WrongState
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, require
+from penstock.identity.policy import Action, may, require
+from penstock.operations import approval, permissions
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.views import Definition, Deployed, Page, Version
-from penstock.store import connections, definitions, journal, lookups, vault
+from penstock.store import connections, definitions, grants, lookups, people, vault
 from penstock.store.lookups import VersionRow
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
@@ -90,7 +91,7 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
 
     Raises: Invalid with every problem, Forbidden.
     """
-    require(actor, Action.DEFINITION_DEPLOY)
+    await _require_deploy(ctx, actor, document)
     version, problems = loading.load(document)
     if version is None:
         errors = [problem for problem in problems if not problem.warning]
@@ -99,18 +100,18 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
     text = codec.encode_json(document)
     digest = hashlib.sha256(msgspec.json.encode(document, order="deterministic")).hexdigest()
     definitions.compiled(digest, text)
-    tid, by = actor.tenant.tid, actor.principal
-    definition_id, version_id = new_uuid(), new_uuid()
+    problems = [*problems, *await permissions.warnings(ctx, actor, version)]
+    tid, definition_id, version_id = actor.tenant.tid, new_uuid(), new_uuid()
 
     def unit(tx: Tx) -> tuple[definitions.Latest, bool]:
+        people.hold(tx, tid)
         before = definitions.latest(tx, tid, code)
+        if not may(actor, Action.DEFINITION_DEPLOY):
+            granted = None if before is None else grants.of(tx, before.did)
+            require(actor, Action.DEFINITION_DEPLOY, permissions.target(actor, code, granted))
         if before is not None and before.digest == digest:
             return before, True
-        added = definitions.add(
-            tx, tid, code, id=definition_id, version_id=version_id, document=text, digest=digest, by=by
-        )
-        data = {"version": added.number, "version_id": version_id, "digest": digest}
-        journal.record(tx, tid, by, "DefinitionDeployed", "definition", code, data)
+        added = approval.add(tx, actor, version, id=definition_id, version_id=version_id, document=text, digest=digest)
         return added, False
 
     try:
@@ -119,21 +120,48 @@ async def deploy(ctx: Context, actor: Actor, document: Any, key: str | None = No
         ctx.deployed(tid, code)
     row = await _row(ctx, tid, code, latest.number)
     warnings = [*problems, *await _unknown_names(ctx, tid, version, document)]
-    return Deployed(row.definition_id, code, row.number, row.id, row.created_at, warnings, unchanged)
+    return Deployed(row.definition_id, code, row.number, row.id, row.created_at, warnings, unchanged, row.state)
 
 
-async def _row(ctx: Context, tid: int, code: str, number: int | None, *, looked_at_again: bool = False) -> VersionRow:
-    row = await ctx.version(tid, code, number, looked_at_again=looked_at_again)
+async def _require_deploy(ctx: Context, actor: Actor, document: Any) -> None:
+    """Who may not deploy at all may a definition that names them its administrator."""
+    if may(actor, Action.DEFINITION_DEPLOY):
+        return
+    code = document.get("code") if isinstance(document, dict) else None
+    row = await ctx.version(actor.tenant.tid, code, None) if isinstance(code, str) and "\0" not in code else None
+    granted = None if row is None else row.permissions
+    require(actor, Action.DEFINITION_DEPLOY, permissions.target(actor, str(code), granted))
+
+
+async def _row(
+    ctx: Context, tid: int, code: str, number: int | None, *, looked_at_again: bool = False, current: bool = False
+) -> VersionRow:
+    row = await ctx.version(tid, code, number, looked_at_again=looked_at_again, current=current)
     if row is None:
         raise NotFound("definition", code if number is None else f"{code} version {number}")
     return row
 
 
 async def version_of(
-    ctx: Context, tid: int, code: str, number: int | None = None, *, looked_at_again: bool = False
+    ctx: Context,
+    tid: int,
+    code: str,
+    number: int | None = None,
+    *,
+    looked_at_again: bool = False,
+    current: bool = False,
 ) -> VersionRow:
-    """A version by code and number, the latest without; `looked_at_again` as in `Context.version`. Raises: NotFound."""
-    return await _row(ctx, tid, code, number, looked_at_again=looked_at_again)
+    """A version by code and number; without, the latest, or the one that new processes start with.
+
+    `looked_at_again` as in `Context.version`. Raises: NotFound.
+    """
+    return await _row(ctx, tid, code, number, looked_at_again=looked_at_again, current=current)
+
+
+def require_active(row: VersionRow) -> None:
+    """Only an active version is started. Raises: WrongState."""
+    if row.state != definitions.ACTIVE:
+        raise WrongState(f"cannot start: version {row.number} of definition {row.code!r} is {row.state}")
 
 
 async def get(ctx: Context, actor: Actor, code: str) -> Definition:
@@ -170,8 +198,19 @@ def _definition(row: VersionRow, *, document: bool = False) -> Definition:
     plain = codec.decode_json(row.document)
     name = plain.get("name", row.code)
     return Definition(
-        row.definition_id, row.code, name, row.latest, row.definition_created_at, plain if document else None
+        row.definition_id,
+        row.code,
+        name,
+        row.latest,
+        row.active,
+        row.definition_created_at,
+        plain if document else None,
     )
+
+
+def version_view(row: VersionRow) -> Version:
+    """Without its document."""
+    return _version(row)
 
 
 def _version(row: VersionRow, *, document: bool = False) -> Version:

@@ -23,7 +23,8 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, may, require
 from penstock.operations import views
 from penstock.operations.context import Context, new_uuid, own
-from penstock.store import documents, item_lists, lookups, processes
+from penstock.operations.sight import viewer_of
+from penstock.store import documents, item_lists, lookups, processes, visibility
 from penstock.store.documents import Link, Row
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
@@ -296,12 +297,15 @@ def _place(
 
 
 def _target(reader: Read, actor: Actor, link: Link) -> Target:
-    version = lookups.version_by_vid(reader, actor.tenant.tid, link.vid)
+    tid, viewer = actor.tenant.tid, viewer_of(actor)
+    found = None if viewer is None else visibility.of_process(reader, tid, link.pid, viewer)
+    _, permissions, involved = found or (link.starter, {}, False)
     return Target(
         kind="process",
         id=link.process_id,
-        tid=actor.tenant.tid,
-        permissions={} if version is None else version.compiled.permissions,
+        tid=tid,
+        permissions=permissions,
+        involved=involved,
         starter=link.starter,
         candidates=() if link.candidates is None else codec.decode_json(link.candidates),
         owner=link.owner,

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.core import codec
-from penstock.errors import NotFound, Stale
+from penstock.errors import NotFound
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, require
+from penstock.identity.policy import Action
 from penstock.operations import views
-from penstock.operations.context import Context
-from penstock.operations.item_access import Open, allowed, opened, readable, target_of
+from penstock.operations.context import Context, require_revision
+from penstock.operations.item_access import Open, allowed, opened, readable
 from penstock.operations.jobs import check_size
 from penstock.store import item_lists, items
 from penstock.store.items import Draft, Line
@@ -33,8 +33,10 @@ async def get(ctx: Context, actor: Actor, id: str) -> views.Draft:
     return _view(found)
 
 
-async def save(ctx: Context, actor: Actor, id: str, data: Any, rev: int | None, key: str | None = None) -> views.Draft:
-    """Keep unfinished data for the item's owner; `rev`: only in place of this revision.
+async def save(
+    ctx: Context, actor: Actor, id: str, data: Any, expected: frozenset[int] | None, key: str | None = None
+) -> views.Draft:
+    """Keep unfinished data for the item's owner; `expected`: only in place of such a revision (0: none yet).
 
     Raises: NotFound, Forbidden (not the owner), WrongState, Stale, TooLarge.
     """
@@ -45,14 +47,14 @@ async def save(ctx: Context, actor: Actor, id: str, data: Any, rev: int | None, 
     def unit(tx: Tx) -> Draft:
         item = opened(tx, actor, id, place)
         allowed(actor, Action.ITEM_DRAFT, item, "save a draft")
-        _require_revision(item, rev)
+        _require_revision(item, expected)
         return items.save_draft(tx, item.row, item.row.owner or "", text)
 
-    saved, _ = await ctx.once(actor, key, ["item.draft", id, data, rev], unit, Draft, (place.pid,))
+    saved, _ = await ctx.once(actor, key, ["item.draft", id, data, expected], unit, Draft, (place.pid,))
     return _view(saved)
 
 
-async def drop(ctx: Context, actor: Actor, id: str, rev: int | None, key: str | None = None) -> None:
+async def drop(ctx: Context, actor: Actor, id: str, expected: frozenset[int] | None, key: str | None = None) -> None:
     """Raises: NotFound, Forbidden, Stale, WrongState."""
     place = await ctx.item_place(actor.tenant.tid, id)
 
@@ -61,18 +63,16 @@ async def drop(ctx: Context, actor: Actor, id: str, rev: int | None, key: str | 
         allowed(actor, Action.ITEM_DRAFT, item, "save a draft")
         if items.draft(tx, item.row, item.row.owner or "") is None:
             raise NotFound("draft", id)
-        _require_revision(item, rev)
+        _require_revision(item, expected)
         items.drop_draft(tx, item.row, item.row.owner or "")
 
-    await ctx.once(actor, key, ["item.draft.drop", id, rev], unit, type(None), (place.pid,))
+    await ctx.once(actor, key, ["item.draft.drop", id, expected], unit, type(None), (place.pid,))
 
 
-def _require_revision(item: Open, rev: int | None) -> None:
-    if rev is None:
-        return
-    now = items.draft(item.tx, item.row, item.row.owner or "")
-    if now is None or now.rev != rev:
-        raise Stale("the draft has changed since: read it again")
+def _require_revision(item: Open, expected: frozenset[int] | None) -> None:
+    if expected is not None:
+        now = items.draft(item.tx, item.row, item.row.owner or "")
+        require_revision(expected, 0 if now is None else now.rev, "the draft")
 
 
 def _view(draft: Draft) -> views.Draft:
@@ -99,9 +99,9 @@ async def write_log(
 
 async def log(ctx: Context, actor: Actor, id: str, after: list[Any] | None, limit: int) -> views.Page:
     """Lines in order. A thread's holds what was edited and deleted in it: that is for managers."""
-    seen, version = await readable(ctx, actor, id)
+    seen, _ = await readable(ctx, actor, id)
     if seen.item.kind == items.THREAD:
-        require(actor, Action.ITEM_CONTROL, target_of(seen, version))
+        await readable(ctx, actor, id, Action.ITEM_CONTROL)
     row, start = seen.item, after[0] if after else 0
     found = await ctx.store.async_read(lambda reader: item_lists.log(reader, row.pid, row.n, start, limit + 1))
     page = [_line(line) for line in found[:limit]]

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 import msgspec
+from msgspec import structs
 
 from penstock.core import codec
 from penstock.identity.model import Actor, grantees_of
@@ -165,12 +166,19 @@ class Stream:
             return False
         if wanted.process is not None and wanted.process not in (event.process, about(event, "process")):
             return False
-        if not may(self.actor, told.action, told.target):
+        involved = self._involved(told)
+        if not (
+            may(self.actor, told.action, told.target)
+            or (involved and may(self.actor, told.action, structs.replace(told.target, involved=True)))
+        ):
             return False
-        if not wanted.mine:
-            return True
-        mine = grantees_of(self.actor, starter=told.target.starter)
-        return told.audience is not None and not mine.isdisjoint(told.audience)
+        return involved or not wanted.mine
+
+    def _involved(self, told: Told) -> bool:
+        """Whether there is, or was, an item of the process for the caller, as far as anybody wanted to know."""
+        if told.audience is None:
+            return False
+        return not grantees_of(self.actor, starter=told.target.starter).isdisjoint(told.audience)
 
     # -- to the caller -----------------------------------------------------------------------------------------------
 

@@ -13,16 +13,17 @@ import msgspec
 
 from penstock.core import codec, loading
 from penstock.core import events as ev
+from penstock.core.approval import State
 from penstock.core.definition import Version
 from penstock.core.requests import Filter
 from penstock.core.state import Status
 from penstock.errors import Conflict, Invalid, NotFound, WrongState
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
-from penstock.operations import processes
+from penstock.operations import approval, processes, sight
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.views import Page, Process
-from penstock.store import definitions, lookups
+from penstock.store import definitions, lookups, people
 from penstock.store import processes as stored
 from penstock.store.lookups import Place, ProcessRow, VersionRow
 from penstock.store.rows import INBOX, VISITS, Tx
@@ -72,17 +73,18 @@ class Shown(NamedTuple):
 
 
 async def start(ctx: Context, actor: Actor, workflow_id: str, key: str | None = None) -> Shown:
-    """Start the latest version of a workflow.
+    """Start the active version of a workflow.
 
-    Raises: NotFound, Forbidden, Invalid (the definition needs an input), WrongState (it is retired).
+    Raises: NotFound, Forbidden, Invalid (the definition needs an input), WrongState (none is active).
     """
-    row, tid = await _row(ctx, actor, workflow_id), actor.tenant.tid
+    row, tid = await _row(ctx, actor, workflow_id, current=True), actor.tenant.tid
     require(actor, Action.PROCESS_START, _target(actor, row))
     data = processes.checked(row, processes.StartProcess(definition=row.code))
     id = new_uuid()
 
     def unit(tx: Tx) -> Execution:
-        if definitions.state(tx, row.vid) != definitions.ACTIVE:
+        now = definitions.numbered(tx, tid, row.code, row.number)
+        if now is None or now.state != definitions.ACTIVE:
             raise WrongState(f"cannot start: workflow {workflow_id} is disabled")
         held = stored.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
         moved = ctx.engine.start(held, ev.Started(at=tx.now, actor=actor.principal, **data))
@@ -103,7 +105,7 @@ async def get(ctx: Context, actor: Actor, workflow_id: str, id: str) -> Shown:
         found = lookups.process_by_id(reader, tid, id)
         if found is None or found.did != row.did:
             return None
-        require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=tid, starter=found.created_by))
+        sight.require_seen(reader, actor, id, found.pid)
         return _read(reader, found)
 
     execution = await ctx.store.async_read(read)
@@ -116,8 +118,8 @@ async def listed(ctx: Context, actor: Actor, workflow_id: str, after: list[Any] 
     """Executions of a workflow, newest first. Raises: NotFound."""
     row = await _row(ctx, actor, workflow_id)
     tid = actor.tenant.tid
-    require(actor, Action.PROCESS_READ, Target(kind="process", id="", tid=tid))
-    wanted, position = Filter(definition=row.code), after[0] if after else None
+    wanted = Filter(definition=row.code, viewer=sight.viewer_of(actor))
+    position = after[0] if after else None
 
     def read(reader: Any) -> tuple[list[Execution], list[Any] | None]:
         rows = lookups.filtered(reader, tid, wanted, position, limit + 1, oldest=False)
@@ -206,7 +208,8 @@ async def retire(ctx: Context, actor: Actor, id: str, key: str | None = None) ->
     require(actor, Action.DEFINITION_DEPLOY, _target(actor, row))
 
     def unit(tx: Tx) -> int:
-        definitions.retire(tx, row.did)
+        people.hold(tx, actor.tenant.tid)
+        approval.retire_all(tx, actor, row.code)
         return row.number
 
     try:
@@ -228,12 +231,11 @@ async def _save(
     version_id = new_uuid()
 
     def unit(tx: Tx) -> tuple[str, int]:
+        people.hold(tx, tid)
         before = definitions.latest(tx, tid, code)
-        if before is not None and before.digest == digest and definitions.state(tx, before.vid) == definitions.ACTIVE:
+        if before is not None and before.digest == digest and before.state != State.RETIRED:
             return code, before.number
-        added = definitions.add(
-            tx, tid, code, id=id, version_id=version_id, document=text, digest=digest, by=actor.principal
-        )
+        added = approval.add(tx, actor, version, id=id, version_id=version_id, document=text, digest=digest)
         return code, added.number
 
     try:
@@ -249,11 +251,11 @@ async def _numbered(ctx: Context, actor: Actor, code: str, number: int) -> Workf
     return _workflow(actor, row)
 
 
-async def _row(ctx: Context, actor: Actor, id: str) -> VersionRow:
-    """The latest version of a workflow. Raises: NotFound."""
+async def _row(ctx: Context, actor: Actor, id: str, *, current: bool = False) -> VersionRow:
+    """The latest version of a workflow, or the one that new executions start with. Raises: NotFound."""
     tid = actor.tenant.tid
     require(actor, Action.DEFINITION_READ)
-    row = await ctx.store.async_read(lambda reader: lookups.version_by_definition_id(reader, tid, id))
+    row = await ctx.store.async_read(lambda reader: lookups.version_by_definition_id(reader, tid, id, current=current))
     if row is None:
         raise NotFound("definition", id)
     return row
@@ -272,4 +274,4 @@ def _workflow(actor: Actor, row: VersionRow) -> Workflow:
 
 
 def _target(actor: Actor, row: VersionRow) -> Target:
-    return Target(kind="definition", id=row.definition_id, tid=actor.tenant.tid, permissions=row.compiled.permissions)
+    return Target(kind="definition", id=row.definition_id, tid=actor.tenant.tid, permissions=row.permissions)

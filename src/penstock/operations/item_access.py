@@ -14,10 +14,10 @@ from penstock.core import events as ev
 from penstock.core.definition import Task, Version
 from penstock.errors import Invalid, NotFound, Problem, WrongState
 from penstock.identity.model import Actor, parse_grantee
-from penstock.identity.policy import Action, Target, require
+from penstock.identity.policy import Action, Target, require, sees_everything
 from penstock.operations import views
 from penstock.operations.context import Context, ItemPlace
-from penstock.store import items, people, processes
+from penstock.store import grants, items, people, processes
 from penstock.store.held import Held
 from penstock.store.items import CLAIMED, MESSAGE, NEVER, OPEN_STATES, READY, TASK, THREAD, Row, Seen
 from penstock.store.rows import Tx
@@ -74,7 +74,8 @@ def opened(tx: Tx, actor: Actor, id: str, place: ItemPlace) -> Open:
 
 def allowed(actor: Actor, action: Action, item: Open, command: str) -> None:
     """Policy, then state. Raises: NotFound, Forbidden, WrongState."""
-    require(actor, action, target_of(Seen("", 0, item.held.created_by, item.row), item.held.version))
+    permissions = grants.of(item.tx, item.held.did)
+    require(actor, action, target_of(Seen("", 0, item.held.created_by, item.row), permissions))
     require_legal(command, item.row)
 
 
@@ -87,13 +88,13 @@ def require_legal(command: str, row: Row) -> None:
         raise WrongState(f"cannot {command}: the item is {row.state}")
 
 
-def target_of(seen: Seen, version: Version) -> Target:
+def target_of(seen: Seen, permissions: grants.Permissions) -> Target:
     row = seen.item
     return Target(
         kind="item",
         id=row.id,
         tid=row.tid,
-        permissions=version.permissions,
+        permissions=permissions,
         starter=seen.created_by,
         candidates=codec.decode_json(row.candidates),
         owner=row.owner,
@@ -105,9 +106,11 @@ async def readable(ctx: Context, actor: Actor, id: str, action: Action = Action.
     """The item as a reader finds it. Raises: NotFound, Forbidden."""
     tid = actor.tenant.tid
     seen = await ctx.item(tid, id)
-    version = (await ctx.version_by_vid(tid, seen.vid)).compiled
-    require(actor, action, target_of(seen, version))
-    return seen, version
+    permissions: grants.Permissions = {}
+    if not sees_everything(actor):
+        permissions = await ctx.store.async_read(lambda read: grants.of_definition(read, tid, seen.item.did))
+    require(actor, action, target_of(seen, permissions))
+    return seen, (await ctx.version_by_vid(tid, seen.vid)).compiled
 
 
 def carry_out(ctx: Context, item: Open, actor: Actor, event: ev.VisitEvent, record: str) -> None:

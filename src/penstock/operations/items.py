@@ -14,17 +14,17 @@ import msgspec
 
 from penstock.core import events as ev
 from penstock.core.definition import Task
-from penstock.core.requests import ItemFilter
+from penstock.core.requests import ItemFilter, Viewer
 from penstock.core.schema import coerce
-from penstock.errors import Invalid, PenstockError, Problem, Stale, WrongState
+from penstock.errors import Invalid, PenstockError, Problem, WrongState
 from penstock.identity.model import Actor, grantees_of
 from penstock.identity.policy import Action, Target, may
 from penstock.operations import views
-from penstock.operations.context import Context, part_of
+from penstock.operations.context import Context, part_of, require_revision
 from penstock.operations.definitions import checker
 from penstock.operations.item_access import Open, allowed, carry_out, grantee_of, opened, readable, view_of
 from penstock.operations.jobs import check_size
-from penstock.store import item_lists, lookups
+from penstock.store import item_lists, lookups, visibility
 from penstock.store.items import CLAIMED, NEVER, OPEN_STATES, READY, THREAD, Seen
 from penstock.store.rows import Tx
 
@@ -90,13 +90,14 @@ async def _sees_all(ctx: Context, actor: Actor, wanted: ItemFilter, version: loo
         return True
     of_pid = wanted.of_pid
     if of_pid is not None:
-        found = await ctx.store.async_read(lambda reader: lookups.process(reader, tid, of_pid))
+        viewer = Viewer(actor.principal, ())
+        found = await ctx.store.async_read(lambda reader: visibility.of_process(reader, tid, of_pid, viewer))
         if found is None:
             return False
-        permissions = (await ctx.version_by_vid(tid, found[0].vid)).compiled.permissions
-        starter: str | None = found[0].created_by
+        starter: str | None = found[0]
+        permissions = found[1]
     elif version is not None:
-        permissions, starter = version.compiled.permissions, None
+        permissions, starter = version.permissions, None
     else:
         return False
     return may(actor, Action.ITEM_READ, Target(kind="item", id="", tid=tid, permissions=permissions, starter=starter))
@@ -202,11 +203,13 @@ async def delegate(ctx: Context, actor: Actor, id: str, to: str, note: str, key:
 
 
 class Change(NamedTuple):
-    """What of an item changes; a member that is UNSET stays. `due_at` None: due at no time. `rev`: only if it has this."""
+    """What of an item changes; a member that is UNSET stays. `due_at` None: due at no time. `expected`: only if it has one of
+    these revisions.
+    """
 
     due_at: int | msgspec.UnsetType | None = msgspec.UNSET
     priority: int | msgspec.UnsetType = msgspec.UNSET
-    rev: int | None = None
+    expected: frozenset[int] | None = None
 
 
 async def change(ctx: Context, actor: Actor, id: str, change: Change, key: str | None = None) -> views.Item:
@@ -215,8 +218,7 @@ async def change(ctx: Context, actor: Actor, id: str, change: Change, key: str |
     def do(item: Open) -> None:
         allowed(actor, Action.ITEM_CONTROL, item, "change")
         row = item.row
-        if change.rev is not None and change.rev != row.rev:
-            raise Stale("the item has changed since: read it again")
+        require_revision(change.expected, row.rev, "the item")
         due_at = row.due_at if change.due_at is msgspec.UNSET else change.due_at
         priority = row.priority if change.priority is msgspec.UNSET else change.priority
         assert due_at is None or isinstance(due_at, int)
@@ -229,7 +231,7 @@ async def change(ctx: Context, actor: Actor, id: str, change: Change, key: str |
         carry_out(ctx, item, actor, event, "changed")
 
     given = [None if value is msgspec.UNSET else [value] for value in (change.due_at, change.priority)]
-    return await _command(ctx, actor, id, key, ["change", given, change.rev], do)
+    return await _command(ctx, actor, id, key, ["change", given, change.expected], do)
 
 
 async def cancel(ctx: Context, actor: Actor, id: str, reason: str, key: str | None = None) -> views.Item:

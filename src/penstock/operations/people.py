@@ -1,4 +1,4 @@
-"""Who calls: credentials into tokens, tokens into actors. Simple for now; roles and sessions grow here."""
+"""Who calls: credentials into tokens, tokens into actors; and the first people of a new tenant."""
 
 from __future__ import annotations
 
@@ -6,24 +6,29 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import argon2
 import msgspec
 
-from penstock.errors import LimitExceeded, Unauthenticated
-from penstock.identity.model import Actor, Kind, Tenant
+from penstock.errors import Invalid, LimitExceeded, Problem, Unauthenticated
+from penstock.identity.model import Actor, Kind, Tenant, fold_email
+from penstock.identity.policy import ADMIN
 from penstock.identity.tokens import RANDOM_BYTES, claims_of, hash_secret, new_secret, proof, same, sign
 from penstock.operations.context import Context, new_uuid
 from penstock.store import journal, people
 from penstock.store.rows import Tx
 
+T = TypeVar("T")
 AUDIENCE = "penstock"
 REMEMBERED_SECONDS = 2.0
-"""How long a token's answer is believed without a look: what is taken away stops working within it."""
+"""How long a token's answer is believed without a look, where nobody has said that the tenant's people have changed."""
 MOST_REMEMBERED = 10_000
-LONGEST_PASSWORD = 1_000
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1_000
+MOST_WAITING = 32
+"""Passwords that may wait to be hashed or checked."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -52,8 +57,14 @@ class Credentials:
     def __init__(self, ctx: Context, token_seconds: int = 3600) -> None:
         self._ctx = ctx
         self._seconds = token_seconds
-        self._known: OrderedDict[str, tuple[float, Actor]] = OrderedDict()
-        """Until when a token's answer is believed, by the clock that never jumps."""
+        self._known: OrderedDict[str, tuple[float, int, Actor]] = OrderedDict()
+        """Until when a token's answer is believed, by the clock that never jumps, and when it was asked, in changes."""
+        self._changes = 0
+        """Of people, as far as this node has heard."""
+        self._changed: dict[int, int] = {}
+        """The last change of each tenant."""
+        self._changed_all = 0
+        self._listening = False
         self._hasher = argon2.PasswordHasher()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
         self._waiting = 0
@@ -69,7 +80,8 @@ class Credentials:
     async def _application(self, id: str, secret: str) -> people.Secret:
         found = await self._ctx.store.async_read(lambda read: people.application(read, id))
         given = hash_secret(secret)
-        if found is None or found.hash is None or not same(found.hash, given) or found.disabled:
+        good = found is not None and _is_secret(found, given)
+        if found is None or not good or found.disabled:
             raise Unauthenticated("no application with this id and secret")
         return found
 
@@ -84,7 +96,7 @@ class Credentials:
     async def _user(self, email: str, password: str) -> people.Secret:
         if len(password) > LONGEST_PASSWORD:
             raise Unauthenticated("no user with this e-mail address and password")
-        found = await self._ctx.store.async_read(lambda read: people.users(read, email.lower()))
+        found = await self._ctx.store.async_read(lambda read: people.users(read, fold_email(email[:LONGEST_PASSWORD])))
         candidates = [user for user in found if user.hash is not None and not user.disabled]
         for user in candidates:
             if await self._verify(user.hash or "", password):
@@ -94,12 +106,26 @@ class Credentials:
             await self._verify(_NOBODY, password)
         raise Unauthenticated("no user with this e-mail address and password")
 
+    async def hash_password(self, password: str, pointer: str = "/password") -> str:
+        """What is kept of a new password. Raises: Invalid for one too short or too long, LimitExceeded."""
+        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+            message = f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
+            raise Invalid(message, [Problem(pointer, message, "length")])
+        return await self._in_pool(self._hasher.hash, password)
+
+    async def matches(self, hash: str | None, password: str) -> bool:
+        """Whether it is the password of which this was kept. Raises: LimitExceeded."""
+        return hash is not None and len(password) <= LONGEST_PASSWORD and await self._verify(hash, password)
+
     async def _verify(self, hash: str, password: str) -> bool:
-        if self._waiting >= 32:
-            raise LimitExceeded("too many log-ins at once", retry_after=2)
+        return await self._in_pool(self._matches, hash, password)
+
+    async def _in_pool(self, work: Callable[..., T], *given: str) -> T:
+        if self._waiting >= MOST_WAITING:
+            raise LimitExceeded("too many passwords at once", retry_after=2)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._matches, hash, password)
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
         finally:
             self._waiting -= 1
 
@@ -149,18 +175,22 @@ class Credentials:
 
         def unit(tx: Tx) -> None:
             people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime)
-            journal.record(tx, tid, principal, "TokenIssued", "token", principal, issued)
+            journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
 
         await self._ctx.store.submit_async(unit)
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:
         """Who a bearer token speaks for. Raises: Unauthenticated."""
+        if not self._listening:
+            self._listening = True
+            self._ctx.store.listen(self._heard)
         hashed = hash_secret(token)
         now = time.monotonic()
         known = self._known.get(hashed)
-        if known is not None and known[0] > now:
-            return known[1]
+        if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
+            return known[2]
+        asked = self._changes
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed))
         if found is None or found.disabled or found.left <= 0:
             self._known.pop(hashed, None)
@@ -172,10 +202,31 @@ class Credentials:
             groups=frozenset(found.groups),
             roles=frozenset(found.roles),
         )
-        self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), actor)
+        self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), asked, actor)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
         return actor
+
+    def _still_so(self, asked: int, tid: int) -> bool:
+        return asked >= self._changed_all and asked >= self._changed.get(tid, 0)
+
+    def _heard(self, payloads: list[str]) -> None:
+        """This node or another has changed people (`who:TID`), or notices may have been missed (`*`)."""
+        for payload in payloads:
+            kind, _, rest = payload.partition(":")
+            if kind == people.CHANGED:
+                self._changes += 1
+                self._changed[int(rest)] = self._changes
+            elif kind == "*":
+                self._changes += 1
+                self._changed_all = self._changes
+
+
+def _is_secret(found: people.Secret, given: str) -> bool:
+    """Whether it is the application's secret, or the one before while that is good."""
+    good = found.hash is not None and same(found.hash, given)
+    old = found.old_hash is not None and same(found.old_hash, given) and found.old_left > 0
+    return good or old
 
 
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
@@ -218,17 +269,17 @@ async def seed(
         def record(type: str, kind: str, id: str, **data: Any) -> None:
             journal.record(tx, tid, journal.SYSTEM, type, kind, id, data)
 
-        record("TenantCreated", "tenant", code, name=name)
-        record("ApplicationCreated", "application", app, name=f"{name}: first application")
-        people.add_application(tx, tid, app, f"{name}: first application", hash_secret(secret))
+        record("tenant.created", "tenant", code, name=name)
+        record("application.created", "application", app, name=f"{name}: first application")
+        people.add_application(tx, tid, app, f"{name}: first application", hash_secret(secret), (ADMIN,))
         groups: dict[str, int] = {}
         for user, hash, id in zip(users, hashes, ids, strict=True):
             uid = people.add_user(tx, tid, id, user.email, user.name or user.email, hash, user.roles)
-            record("UserCreated", "user", user.email.lower(), name=user.name, roles=user.roles, groups=user.groups)
+            record("user.created", "user", user.email.lower(), name=user.name, roles=user.roles, groups=user.groups)
             for group in user.groups:
                 if group not in groups:
                     groups[group] = people.add_group(tx, tid, group, group.title())
-                    record("GroupCreated", "group", group, name=group.title())
+                    record("group.created", "group", group, name=group.title())
                 people.add_member(tx, groups[group], uid)
         return tid
 

@@ -9,12 +9,14 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
+from msgspec import structs
 
 from penstock.core import codec, migration
 from penstock.core import events as ev
+from penstock.core.approval import RUNS
 from penstock.core.decider import LEGAL, Step
 from penstock.core.references import marked
-from penstock.core.requests import Filter
+from penstock.core.requests import Filter, Viewer
 from penstock.core.schema import coerce
 from penstock.core.state import ROOT, Status
 from penstock.errors import (
@@ -28,13 +30,13 @@ from penstock.errors import (
     Unavailable,
     WrongState,
 )
-from penstock.identity.model import Actor
-from penstock.identity.policy import Action, Target, require
-from penstock.operations import views
+from penstock.identity.model import Actor, grantees_of
+from penstock.identity.policy import Action, Target, may, require
+from penstock.operations import sight, views
 from penstock.operations.context import Context, Outdated, new_uuid, own, part_of
-from penstock.operations.definitions import checker, version_of
+from penstock.operations.definitions import checker, require_active, version_of
 from penstock.operations.jobs import check_size
-from penstock.store import cascade, definitions, lookups, messages, processes
+from penstock.store import cascade, definitions, grants, lookups, messages, processes, visibility
 from penstock.store.held import Held
 from penstock.store.lookups import ProcessRow, VersionRow
 from penstock.store.rows import Tx
@@ -91,17 +93,16 @@ async def start(
 async def _start(ctx: Context, actor: Actor, request: StartProcess, key: str | None) -> tuple[views.Process, bool]:
     """Raises: Outdated when the definition was deployed or retired since this node looked; and as `start`."""
     tid = actor.tenant.tid
-    row = await version_of(ctx, tid, request.definition, request.version, looked_at_again=True)
+    row = await version_of(ctx, tid, request.definition, request.version, looked_at_again=True, current=True)
     require(actor, Action.PROCESS_START, _target(row.code, row, tid))
-    if row.state != definitions.ACTIVE:
-        raise WrongState(f"cannot start: definition {row.code!r} is retired")
+    require_active(row)
     data = checked(row, request)
     id = _canonical(request.id) if request.id is not None else new_uuid()
     chosen = request.id is not None
 
     def unit(tx: Tx) -> tuple[views.Process, bool, int]:
-        now = definitions.current(tx, tid, row.code, request.version)
-        if now is None or (now.vid, now.state) != (row.vid, row.state):
+        now = definitions.startable(tx, tid, row.code, request.version)
+        if now is None or (now.vid, now.state, now.rev) != (row.vid, row.state, row.rev):
             raise Outdated
         if chosen:
             known = processes.find(tx, tid, id)
@@ -226,7 +227,7 @@ async def command(
 
     def unit(tx: Tx) -> views.Process:
         held = own(processes.load(tx, pid), actor, id)
-        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        require_control(tx, actor, held)
         if kind is not None:
             _require_legal(held, kind)
         moved = ctx.engine.accept(tx, pid, event(tx, held))
@@ -427,7 +428,7 @@ async def signal(
 
     def unit(tx: Tx) -> int:
         held = own(processes.load(tx, pid), actor, id)
-        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        require_control(tx, actor, held)
         if held.process.status in (Status.COMPLETED, Status.CANCELLED, Status.TERMINATED):
             raise WrongState(f"cannot signal: the process is {held.process.status}")
         found = [w for w, k, is_signal in messages.of_process(tx, pid, name) if is_signal or key is None or k == key]
@@ -459,11 +460,13 @@ async def migrate(
 
     def unit(tx: Tx) -> views.Migration:
         held = own(processes.load(tx, pid), actor, id)
-        require(actor, Action.PROCESS_CONTROL, _process_target(held))
+        require_control(tx, actor, held)
         _require_legal(held, ev.Migrated)
         to = definitions.numbered(tx, held.tid, held.version.code, version)
         if to is None:
             raise NotFound("definition", f"{held.version.code} version {version}")
+        if to.state not in RUNS:
+            raise WrongState(f"cannot migrate: version {version} of definition {held.version.code!r} is {to.state}")
         _, new = definitions.version(tx, to.vid)
         event = ev.Migrated(at=tx.now, actor=actor.principal, version=version, mapping=mapping)
         scopes = processes.all_scopes(held)
@@ -492,15 +495,15 @@ async def get(ctx: Context, actor: Actor, id: str) -> views.Process:
     if found is None:
         raise NotFound("process", id)
     row, data = found
-    require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=tid, starter=row.created_by))
+    await sight.require_process(ctx, actor, id, pid)
     return row_view(row, data)
 
 
 async def listed(
     ctx: Context, actor: Actor, wanted: Filter, after: list[Any] | None, limit: int, *, oldest: bool
 ) -> views.Page:
-    """Processes by age, newest first unless `oldest`."""
-    require(actor, Action.PROCESS_READ, Target(kind="process", id="", tid=actor.tenant.tid))
+    """Processes by age, newest first unless `oldest`; of those, what the caller may see."""
+    wanted = wanted._replace(viewer=sight.viewer_of(actor))
     position = after[0] if after else None
     rows = await ctx.store.async_read(
         lambda reader: lookups.filtered(reader, actor.tenant.tid, wanted, position, limit + 1, oldest=oldest)
@@ -573,19 +576,21 @@ async def readable(ctx: Context, actor: Actor, id: str) -> tuple[int, str]:
 
 async def _readable(ctx: Context, actor: Actor, id: str) -> int:
     pid = await ctx.pid(actor.tenant.tid, id)
-    require(actor, Action.PROCESS_READ, Target(kind="process", id=id, tid=actor.tenant.tid))
+    await sight.require_process(ctx, actor, id, pid)
     return pid
 
 
 def _target(code: str, row: VersionRow, tid: int) -> Target:
-    return Target(kind="definition", id=code, tid=tid, permissions=row.compiled.permissions)
+    return Target(kind="definition", id=code, tid=tid, permissions=row.permissions)
 
 
-def _process_target(held: Held) -> Target:
-    return Target(
-        kind="process",
-        id=held.process_id,
-        tid=held.tid,
-        permissions=held.version.permissions,
-        starter=held.created_by,
-    )
+def require_control(tx: Tx, actor: Actor, held: Held) -> None:
+    """Raises: NotFound for a process the actor may not see, Forbidden for one it may not command."""
+    granted = {} if may(actor, Action.PROCESS_CONTROL) else grants.of(tx, held.did)
+    target = Target(
+        kind="process", id=held.process_id, tid=held.tid, permissions=granted, starter=held.created_by
+    )  # fmt: skip
+    if granted.get("viewer") and not may(actor, Action.PROCESS_CONTROL, target):
+        viewer = Viewer(actor.principal, tuple(grantees_of(actor)))
+        target = structs.replace(target, involved=visibility.involved(tx, held.tid, held.pid, viewer))
+    require(actor, Action.PROCESS_CONTROL, target)

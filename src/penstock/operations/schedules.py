@@ -13,11 +13,11 @@ import msgspec
 from penstock.core import codec, recurrence
 from penstock.core.durations import HOUR
 from penstock.core.recurrence import Rule
-from penstock.errors import AlreadyExists, Conflict, Invalid, NotFound, Problem, Stale, WrongState
+from penstock.errors import AlreadyExists, Conflict, Invalid, NotFound, Problem, WrongState
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
 from penstock.operations import processes
-from penstock.operations.context import Context, new_uuid
+from penstock.operations.context import Context, new_uuid, require_revision
 from penstock.operations.definitions import version_of
 from penstock.operations.views import Page
 from penstock.store import definitions, journal, schedules
@@ -163,11 +163,11 @@ async def create(ctx: Context, actor: Actor, wanted: NewSchedule, key: str | Non
 
 
 async def update(
-    ctx: Context, actor: Actor, id: str, wanted: NewSchedule, revision: int | None, key: str | None = None
+    ctx: Context, actor: Actor, id: str, wanted: NewSchedule, expected: frozenset[int] | None, key: str | None = None
 ) -> Schedule:
     """Replace what a schedule says. Its next time is worked out anew where the rule is another.
 
-    Raises: as `create`, and Stale when `revision` is not what is there.
+    Raises: as `create`, and Stale when what is there is none of `expected`.
     """
     await _checked_target(ctx, actor, wanted)
     rule, jitter = _rule(wanted)
@@ -178,7 +178,7 @@ async def update(
     due = _first(rule, now, wanted)
 
     def unit(tx: Tx) -> Schedule:
-        row = _held(tx, actor, id, revision)
+        row = _held(tx, actor, id, expected)
         same = row.rule == rule and row.state != OVER
         changed = row._replace(
             definition=wanted.definition, version=wanted.version, cron=rule.cron, every=rule.every,
@@ -190,25 +190,29 @@ async def update(
         return _written(tx, actor, changed.waiting_for(following), "updated")
 
     await _require_write(ctx, actor, known)
-    answer, _ = await ctx.once(actor, key, ["schedule.update", id, revision, wanted], unit, Schedule)
+    answer, _ = await ctx.once(actor, key, ["schedule.update", id, expected, wanted], unit, Schedule)
     return answer
 
 
-async def pause(ctx: Context, actor: Actor, id: str, revision: int | None, key: str | None = None) -> Schedule:
+async def pause(
+    ctx: Context, actor: Actor, id: str, expected: frozenset[int] | None, key: str | None = None
+) -> Schedule:
     """No time is due until it is resumed. Raises: NotFound, Forbidden, WrongState, Stale."""
     await _require_write(ctx, actor, await _readable(ctx, actor, id))
 
     def unit(tx: Tx) -> Schedule:
-        row = _held(tx, actor, id, revision)
+        row = _held(tx, actor, id, expected)
         if row.state != ACTIVE:
             raise WrongState(f"cannot pause: the schedule is {row.state}")
         return _written(tx, actor, row.waiting_for(None)._replace(state=PAUSED), "paused")
 
-    answer, _ = await ctx.once(actor, key, ["schedule.pause", id, revision], unit, Schedule)
+    answer, _ = await ctx.once(actor, key, ["schedule.pause", id, expected], unit, Schedule)
     return answer
 
 
-async def resume(ctx: Context, actor: Actor, id: str, revision: int | None, key: str | None = None) -> Schedule:
+async def resume(
+    ctx: Context, actor: Actor, id: str, expected: frozenset[int] | None, key: str | None = None
+) -> Schedule:
     """Go on with the times from now; those of the pause were not missed. Raises: NotFound, Forbidden, WrongState, Stale."""
     known = await _readable(ctx, actor, id)
     await _require_write(ctx, actor, known)
@@ -216,7 +220,7 @@ async def resume(ctx: Context, actor: Actor, id: str, revision: int | None, key:
     due = next(iter(_coming(known, now, 1)), None)
 
     def unit(tx: Tx) -> Schedule:
-        row = _held(tx, actor, id, revision)
+        row = _held(tx, actor, id, expected)
         if row.state != PAUSED:
             raise WrongState(f"cannot resume: the schedule is {row.state}")
         if row.rule != known.rule:
@@ -224,11 +228,11 @@ async def resume(ctx: Context, actor: Actor, id: str, revision: int | None, key:
         state = OVER if due is None else ACTIVE
         return _written(tx, actor, row.waiting_for(due)._replace(state=state, failures=0), "resumed")
 
-    answer, _ = await ctx.once(actor, key, ["schedule.resume", id, revision], unit, Schedule)
+    answer, _ = await ctx.once(actor, key, ["schedule.resume", id, expected], unit, Schedule)
     return answer
 
 
-async def delete(ctx: Context, actor: Actor, id: str, revision: int | None, key: str | None = None) -> None:
+async def delete(ctx: Context, actor: Actor, id: str, expected: frozenset[int] | None, key: str | None = None) -> None:
     """What it has started goes on. Raises: NotFound, Forbidden, Stale."""
     tid = actor.tenant.tid
     require(actor, Action.SCHEDULE_READ, Target(kind="schedule", id=id, tid=tid))
@@ -237,12 +241,12 @@ async def delete(ctx: Context, actor: Actor, id: str, revision: int | None, key:
         await _require_write(ctx, actor, known)
 
     def unit(tx: Tx) -> bool:
-        row = _held(tx, actor, id, revision)
+        row = _held(tx, actor, id, expected)
         schedules.remove(tx, row)
         journal.record(tx, row.tid, actor.principal, "schedule.deleted", "schedule", row.id, {"revision": row.revision})
         return True
 
-    await ctx.once(actor, key, ["schedule.delete", id, revision], unit, bool)
+    await ctx.once(actor, key, ["schedule.delete", id, expected], unit, bool)
 
 
 async def run(ctx: Context, actor: Actor, id: str, key: str | None = None) -> Started:
@@ -267,12 +271,11 @@ async def run(ctx: Context, actor: Actor, id: str, key: str | None = None) -> St
     return answer
 
 
-def _held(tx: Tx, actor: Actor, id: str, revision: int | None) -> Row:
+def _held(tx: Tx, actor: Actor, id: str, expected: frozenset[int] | None) -> Row:
     row = schedules.lock(tx, actor.tenant.tid, id)
     if row is None:
         raise NotFound("schedule", id)
-    if revision is not None and revision != row.revision:
-        raise Stale(f"the schedule is at revision {row.revision}, the change was made for {revision}")
+    require_revision(expected, row.revision, f"the schedule {id!r}")
     return row
 
 
@@ -310,13 +313,13 @@ async def _checked_target(ctx: Context, actor: Actor, wanted: NewSchedule) -> No
 async def _require_write(ctx: Context, actor: Actor, row: Row) -> None:
     """Whether the actor may change this schedule, by the rights of the definition it starts."""
     version = await ctx.version(actor.tenant.tid, row.definition, None)
-    permissions = {} if version is None else version.compiled.permissions
+    permissions = {} if version is None else version.permissions
     target = Target(kind="schedule", id=row.id, tid=row.tid, permissions=permissions)
     require(actor, Action.SCHEDULE_WRITE, target)
 
 
 def _target(row: VersionRow, actor: Actor) -> Target:
-    return Target(kind="definition", id=row.code, tid=actor.tenant.tid, permissions=row.compiled.permissions)
+    return Target(kind="definition", id=row.code, tid=actor.tenant.tid, permissions=row.permissions)
 
 
 def _rule(wanted: NewSchedule) -> tuple[Rule, int]:

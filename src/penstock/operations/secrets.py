@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from penstock.core.references import NAME
-from penstock.errors import Conflict, Invalid, NotFound, Problem, Stale
+from penstock.errors import Conflict, Invalid, NotFound, Problem
 from penstock.identity.keys import NONCE_BYTES, Keys
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
-from penstock.operations.context import Context
+from penstock.operations.context import Context, require_revision
 from penstock.operations.views import Page
 from penstock.store import Store, journal, vault
 from penstock.store.rows import Tx
@@ -35,11 +35,11 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def put(
-    ctx: Context, actor: Actor, name: str, value: str, revision: int | None, key: str | None = None
+    ctx: Context, actor: Actor, name: str, value: str, expected: frozenset[int] | None, key: str | None = None
 ) -> tuple[Secret, bool]:
     """Store a secret; the flag tells whether the name is new.
 
-    Raises: Forbidden, Invalid, Conflict when the installation has no key, Stale when `revision` is not what is there.
+    Raises: Forbidden, Invalid, Conflict when the installation has no key, Stale when what is there is none of `expected`.
     """
     _require(actor, Action.SECRET_WRITE, name)
     if not NAME.fullmatch(name):
@@ -53,8 +53,7 @@ async def put(
     def unit(tx: Tx) -> tuple[Secret, bool]:
         known, by = vault.lock(tx, tid, name), actor.principal
         found = 0 if known is None else known.revision
-        if revision is not None and revision != found:
-            raise Stale(f"the secret is at revision {found}, the change was made for {revision}")
+        require_revision(expected, found, f"the secret {name!r}")
         created = (tx.now, by) if known is None else (known.created_at, known.created_by)
         row = vault.Row(tid, name, keys.newest, sealed, found + 1, *created, tx.now, by)
         vault.put(tx, row)
@@ -63,7 +62,7 @@ async def put(
         return _view(row), known is None
 
     # the fingerprint is keyed: a plain hash of a password could be guessed from
-    request = ["secret.put", name, revision, keys.fingerprint(value)]
+    request = ["secret.put", name, expected, keys.fingerprint(value)]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Secret, bool])
     return answer
 
@@ -85,7 +84,9 @@ async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int
     return Page([_view(row) for row in rows[:limit]], [rows[limit - 1].name] if len(rows) > limit else None)
 
 
-async def delete(ctx: Context, actor: Actor, name: str, revision: int | None, key: str | None = None) -> None:
+async def delete(
+    ctx: Context, actor: Actor, name: str, expected: frozenset[int] | None, key: str | None = None
+) -> None:
     """Raises: NotFound, Forbidden, Stale."""
     _require(actor, Action.SECRET_WRITE, name)
     tid = actor.tenant.tid
@@ -94,13 +95,12 @@ async def delete(ctx: Context, actor: Actor, name: str, revision: int | None, ke
         row = vault.lock(tx, tid, name)
         if row is None:
             raise NotFound("secret", name)
-        if revision is not None and revision != row.revision:
-            raise Stale(f"the secret is at revision {row.revision}, the change was made for {revision}")
+        require_revision(expected, row.revision, f"the secret {name!r}")
         vault.remove(tx, row)
         journal.record(tx, tid, actor.principal, "secret.deleted", "secret", name, {"revision": row.revision})
         return True
 
-    await ctx.once(actor, key, ["secret.delete", name, revision], unit, bool)
+    await ctx.once(actor, key, ["secret.delete", name, expected], unit, bool)
 
 
 async def rotate(store: Store, keys: Keys) -> tuple[int, list[str]]:

@@ -15,7 +15,7 @@ from penstock.core import events as ev
 from penstock.core.requests import ItemFilter
 from penstock.errors import NotFound, WrongState
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, Target, require
+from penstock.identity.policy import Action, require
 from penstock.operations import items as tasks
 from penstock.operations import views
 from penstock.operations.context import Context, own
@@ -29,7 +29,8 @@ from penstock.operations.item_access import (
     target_of,
     view_of,
 )
-from penstock.store import item_lists, items, lookups, processes
+from penstock.operations.sight import require_process
+from penstock.store import grants, item_lists, items, processes
 from penstock.store.items import THREAD, Post, Seen
 from penstock.store.rows import Tx
 
@@ -46,12 +47,7 @@ async def begin(
     """
     tid = actor.tenant.tid
     pid = await ctx.pid(tid, process)
-    found = await ctx.store.async_read(lambda reader: lookups.process(reader, tid, pid))
-    if found is None:
-        raise NotFound("process", process)
-    version = (await ctx.version_by_vid(tid, found[0].vid)).compiled
-    target = Target(kind="process", id=process, tid=tid, permissions=version.permissions, starter=found[0].created_by)
-    require(actor, Action.THREAD_OPEN, target)
+    await require_process(ctx, actor, process, pid, Action.THREAD_OPEN)
     kinds = ("user", "group", "app", "role")
     named = [
         await grantee_of(ctx, actor, each, f"/candidates/{at}", kinds) for at, each in enumerate(candidates)
@@ -143,7 +139,7 @@ async def _change(
 
     def unit(tx: Tx) -> Post:
         item = opened(tx, actor, id, place)
-        target = target_of(item.seen, item.held.version)
+        target = target_of(item.seen, grants.of(tx, item.held.did))
         require(actor, Action.ITEM_READ, target)
         post = items.post(tx, place.pid, place.n, number)
         if post is None or post.deleted_at is not None:

@@ -8,7 +8,7 @@ from penstock.core import codec
 from penstock.errors import NotFound
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
-from penstock.operations import views
+from penstock.operations import sight, views
 from penstock.operations.context import Context
 from penstock.operations.definitions import version_of
 from penstock.operations.jobs import check_key, check_size
@@ -21,8 +21,8 @@ LARGEST = 1024 * 1024
 class Owner:
     """Whose values: a process or a definition."""
 
-    def __init__(self, kind: str, id: str, number: int, permissions: Any) -> None:
-        self.kind, self.id, self.number, self.permissions = kind, id, number, permissions
+    def __init__(self, target: Target, number: int) -> None:
+        self.target, self.kind, self.id, self.number = target, target.kind, target.id, number
 
     @property
     def rows(self) -> Rows:
@@ -40,19 +40,18 @@ async def process(ctx: Context, actor: Actor, id: str) -> Owner:
     found = await ctx.store.async_read(lambda reader: lookups.process(reader, tid, pid))
     if found is None:
         raise NotFound("process", id)
-    row = found[0]
-    version = await version_of(ctx, tid, row.code, row.number)
-    return Owner("process", id, pid, version.compiled.permissions)
+    return Owner(await sight.require_process(ctx, actor, id, pid, Action.VALUE_READ), pid)
 
 
 async def definition(ctx: Context, actor: Actor, code: str) -> Owner:
     """Raises: NotFound."""
     row = await version_of(ctx, actor.tenant.tid, code)
-    return Owner("definition", code, row.did, row.compiled.permissions)
+    target = Target(kind="definition", id=code, tid=actor.tenant.tid, permissions=row.permissions)
+    return Owner(target, row.did)
 
 
 def _require(actor: Actor, action: Action, owner: Owner) -> None:
-    require(actor, action, Target(kind=owner.kind, id=owner.id, tid=actor.tenant.tid, permissions=owner.permissions))
+    require(actor, action, owner.target)
 
 
 async def listed(ctx: Context, actor: Actor, owner: Owner, after: list[Any] | None, limit: int) -> views.Page:

@@ -24,6 +24,7 @@ class Deployed(msgspec.Struct, frozen=True):
     created_at: int
     warnings: list[Problem]
     unchanged: bool
+    state: str = ""
 
 
 class Definition(msgspec.Struct, frozen=True):
@@ -31,8 +32,74 @@ class Definition(msgspec.Struct, frozen=True):
     code: str
     name: Any
     latest: int
+    active: int | None
     created_at: int
     document: Any = None
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """What was decided about a version; `state` is its state after it."""
+
+    n: int
+    at: int
+    actor: str
+    action: str
+    state: str
+    comment: str
+
+
+class Permissions(msgspec.Struct, frozen=True):
+    permissions: dict[str, list[str]]
+    revision: int
+
+
+class Tenant(msgspec.Struct, frozen=True):
+    id: str
+    code: str
+    name: str
+    approval: str
+    four_eyes: bool
+    created_at: int
+    revision: int
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What administrators see of a user, and the user; `password`: there is one."""
+
+    roles: list[str]
+    disabled: bool
+    password: bool
+    created_at: int
+
+
+class User(msgspec.Struct, frozen=True):
+    """`account` None: as everybody of the tenant may see them."""
+
+    id: str
+    email: str
+    name: str
+    groups: list[str]
+    revision: int
+    account: Account | None = None
+
+
+class Group(msgspec.Struct, frozen=True):
+    code: str
+    name: str
+    created_at: int
+    revision: int
+
+
+class Application(msgspec.Struct, frozen=True):
+    """`old_secret_until`: ms, while the secret before is good, too."""
+
+    id: str
+    name: str
+    roles: list[str]
+    disabled: bool
+    created_at: int
+    old_secret_until: int | None
+    revision: int
 
 
 class Version(msgspec.Struct, frozen=True):

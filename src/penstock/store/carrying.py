@@ -12,7 +12,7 @@ from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import Scope, VisitState
 from penstock.errors import Defect
-from penstock.store import cascade, inbox, items, jobs, timers
+from penstock.store import cascade, grants, inbox, items, jobs, timers
 from penstock.store.held import Held
 from penstock.store.rows import DATA, SCOPES, SUBSCRIPTIONS, VISITS
 
@@ -112,7 +112,8 @@ def _close_job(to: Carrying, c: do.CloseJob) -> None:
 
 
 def _open_item(to: Carrying, c: do.OpenItem) -> None:
-    items.open(to.held, c)
+    usual = () if c.candidates else grants.of(to.held.tx, to.held.did).get("candidate", ())
+    items.open(to.held, c, usual)
 
 
 def _claim_item(to: Carrying, c: do.ClaimItem) -> None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select
 
 from penstock.core import codec, loading
+from penstock.core.approval import State
 from penstock.core.definition import Version
 from penstock.core.schema import Checker, compile_schema
 from penstock.errors import Defect, Problem
@@ -20,8 +21,7 @@ _compiled: OrderedDict[str, Version] = OrderedDict()
 _MOST = 500
 
 
-ACTIVE, RETIRED = "active", "retired"
-"""States of a version: a retired one is not to be started."""
+ACTIVE = State.ACTIVE.value
 
 
 class Latest(NamedTuple):
@@ -31,6 +31,8 @@ class Latest(NamedTuple):
     number: int
     digest: str
     state: str
+    rev: int
+    """Of the definition's permissions."""
 
 
 def compiled(digest: str, document: str) -> Version:
@@ -76,7 +78,9 @@ def unfit(version: Version, name: str, value: object) -> list[Problem]:
 
 
 _d, _v = tables.definitions.c, tables.versions.c
-_BY_CODE = select(_d.did, _d.id, _d.latest).where(_d.tid == bindparam("tid"), _d.code == bindparam("code"))
+_BY_CODE = select(_d.did, _d.id, _d.latest, _d.active, _d.rev).where(
+    _d.tid == bindparam("tid"), _d.code == bindparam("code")
+)
 _NUMBER = select(_v.vid, _v.number, _v.digest, _v.state).where(
     _v.did == bindparam("did"), _v.number == bindparam("number")
 )
@@ -84,16 +88,25 @@ _NUMBER = select(_v.vid, _v.number, _v.digest, _v.state).where(
 
 def latest(tx: Tx, tid: int, code: str) -> Latest | None:
     """The newest version of a definition, by code."""
-    found = tx.recalled("latest", (tid, code))
+    return _known(tx, "latest", tid, code)
+
+
+def current(tx: Tx, tid: int, code: str) -> Latest | None:
+    """The version that new processes start with; the newest where none has ever been active."""
+    return _known(tx, "current", tid, code)
+
+
+def _known(tx: Tx, which: str, tid: int, code: str) -> Latest | None:
+    found = tx.recalled(which, (tid, code))
     if isinstance(found, Latest):
         return found
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
-    did, id, number = rows[0]
-    [row] = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
-    answer = Latest(did, id, *row)
-    tx.recall_later("latest", (tid, code), answer)
+    did, id, newest, active, rev = rows[0]
+    answer = _numbered(tx, did, id, newest if which == "latest" or active is None else active, rev)
+    assert answer is not None, "a definition has the versions it names"
+    tx.recall_later(which, (tid, code), answer)
     return answer
 
 
@@ -105,47 +118,78 @@ def numbered(tx: Tx, tid: int, code: str, number: int) -> Latest | None:
     rows = tx.select(_BY_CODE, {"tid": tid, "code": code}, of=[DEFINITIONS])
     if not rows:
         return None
-    found = tx.select(_NUMBER, {"did": rows[0][0], "number": number}, of=[VERSIONS])
-    if not found:
-        return None
-    answer = Latest(rows[0][0], rows[0][1], *found[0])
-    tx.recall_later("numbered", (tid, code, number), answer)
+    did, id, _, _, rev = rows[0]
+    answer = _numbered(tx, did, id, number, rev)
+    if answer is not None:
+        tx.recall_later("numbered", (tid, code, number), answer)
     return answer
 
 
-def current(tx: Tx, tid: int, code: str, number: int | None) -> Latest | None:
-    """A version by number, the newest without."""
-    return latest(tx, tid, code) if number is None else numbered(tx, tid, code, number)
+def startable(tx: Tx, tid: int, code: str, number: int | None) -> Latest | None:
+    """What a start is about: the version of this number, or without one the version that new processes start with."""
+    return current(tx, tid, code) if number is None else numbered(tx, tid, code, number)
 
 
-def add(tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str, digest: str, by: str) -> Latest:
-    """A new version, of a new definition where there is none of this code."""
+def _numbered(tx: Tx, did: int, id: str, number: int, rev: int) -> Latest | None:
+    found = tx.select(_NUMBER, {"did": did, "number": number}, of=[VERSIONS])
+    return Latest._make((did, id, *found[0], rev)) if found else None
+
+
+def add(  # noqa: PLR0913 - all by name
+    tx: Tx, tid: int, code: str, *, id: str, version_id: str, document: str, digest: str, by: str, state: str
+) -> Latest:
+    """A new version, of a new definition where there is none of this code. One that is active is what starts now."""
     before = latest(tx, tid, code)
     did = tx.next_id(DEFINITIONS) if before is None else before.did
     number = 1 if before is None else before.number + 1
     vid = tx.next_id(VERSIONS)
     if before is None:
-        tx.put(DEFINITIONS, (did, tid, id, code, number, tx.now))
+        tx.put(DEFINITIONS, (did, tid, id, code, number, tx.now, None, "{}", 1))
     else:
         tx.patch(DEFINITIONS, (did,), {"latest": number})
     semantics = compiled(digest, document).semantics
-    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, ACTIVE, tx.now, by))
+    tx.put(VERSIONS, (vid, did, tid, version_id, number, document, digest, semantics, state, tx.now, by))
+    rev = 1 if before is None else before.rev
+    added = Latest(did, id if before is None else before.id, vid, number, digest, state, rev)
+    if state == ACTIVE:
+        tx.patch(DEFINITIONS, (did,), {"active": number})
     tx.reconfigured()
-    return Latest(did, id if before is None else before.id, vid, number, digest, ACTIVE)
+    return added
 
 
-_STATE = select(_v.state).where(_v.vid == bindparam("vid"))
-_IN_STATE = select(_v.vid).where(_v.did == bindparam("did"), _v.state == bindparam("state"))
-
-
-def state(tx: Tx, vid: int) -> str:
-    """Whether a version is active or retired."""
-    rows = tx.select(_STATE, {"vid": vid}, of=[VERSIONS])
-    return rows[0][0] if rows else RETIRED
-
-
-def retire(tx: Tx, did: int) -> None:
-    """No version of a definition is active any more; one that is added later is."""
-    for (vid,) in tx.select(_IN_STATE, {"did": did, "state": ACTIVE}, of=[VERSIONS]):
-        tx.patch(VERSIONS, (vid,), {"state": RETIRED})
+def move(tx: Tx, version: Latest, state: str) -> Latest:
+    """Bring a version into a state. One that becomes active is what starts now."""
+    tx.patch(VERSIONS, (version.vid,), {"state": state})
+    if state == ACTIVE:
+        tx.patch(DEFINITIONS, (version.did,), {"active": version.number})
     tx.reconfigured()
+    return version._replace(state=state)
+
+
+_ACTIVE = (
+    select(_v.vid, _v.number, _v.digest, _v.state)
+    .where(_v.did == bindparam("did"), _v.state == ACTIVE)
+    .order_by(_v.number)
+)
+
+
+def active(tx: Tx, definition: Latest) -> list[Latest]:
+    """The active versions of a definition, oldest first."""
+    rows = tx.select(_ACTIVE, {"did": definition.did}, of=[VERSIONS])
+    return [Latest._make((definition.did, definition.id, *row, definition.rev)) for row in rows]
+
+
+def row_of(tx: Tx, did: int) -> tuple[str, int | None, dict[str, list[str]], int]:
+    """Code, number of the version that starts, permissions and their revision."""
+    row = tx.get(DEFINITIONS, (did,))
+    if row is None:
+        raise Defect(f"no definition {did}")
+    return row[3], row[6], codec.decode_json(row[7]), row[8]
+
+
+def author(tx: Tx, vid: int) -> str:
+    """Who deployed a version."""
+    row = tx.get(VERSIONS, (vid,))
+    if row is None:
+        raise Defect(f"no version {vid}")
+    return str(row[10])

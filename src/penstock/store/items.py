@@ -87,11 +87,11 @@ class Seen(NamedTuple):
     item: Row
 
 
-def open(held: Any, command: do.OpenItem) -> None:
-    """Show something to its candidates; what names nobody is for everyone of the tenant. `held` is its process."""
+def open(held: Any, command: do.OpenItem, usual: Sequence[str] = ()) -> None:
+    """Show something to its candidates; what names nobody is for the definition's (`usual`), or everyone of the tenant. `held` is its process."""
     c, tx = command, held.tx
     id = str(uuid5(UUID(held.process_id), f"{held.tid}/item/{c.visit}"))
-    named = c.candidates or ("role:everyone",)
+    named = c.candidates or tuple(usual) or ("role:everyone",)
     candidates = tuple(dict.fromkeys(held.created_by if one == "role:starter" else one for one in named))
     due_at = NEVER if c.due_at is None else c.due_at
     before = get(tx, held.pid, c.visit) if c.again else None

@@ -16,7 +16,7 @@ SYSTEM = "system"
 
 
 def record(tx: Tx, tid: int, actor: str, type: str, kind: str, id: str, data: dict[str, Any]) -> None:
-    """One change. `actor` is a grantee or `system`; `type` is in the past tense (`UserCreated`); `kind` and `id` name what it
+    """One change. `actor` is a grantee or `system`; `type` is the kind and what was done (`user.created`); `kind` and `id` name what it
     is about (`user`, its address). `data` is JSON, without secrets.
     """
     tx.put(JOURNAL, (None, tid, tx.now, actor, type, kind, id, codec.encode_json(data), feed.place(tx, tid)))

@@ -5,14 +5,14 @@ Lists go by keyset: `after` is the position of the last row seen, and a page is 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
-    Executable,
     Select,
     bindparam,
     exists,
+    func,
     literal_column,
     select,
     union_all,
@@ -22,8 +22,9 @@ from penstock.core import codec
 from penstock.core.definition import Version
 from penstock.core.requests import Filter
 from penstock.core.state import Status
-from penstock.store import definitions, tables
+from penstock.store import definitions, tables, visibility
 from penstock.store.reader import Read
+from penstock.store.visibility import Sight
 
 _p, _d, _v, _x = tables.processes.c, tables.definitions.c, tables.versions.c, tables.search.c
 _h, _vi = tables.history.c, tables.visits.c
@@ -53,26 +54,48 @@ class VersionRow(NamedTuple):
     state: str
     created_at: int
     created_by: str
+    active: int | None
+    """Number of the version that new processes start with; None when none has ever been active."""
+    granted: str
+    rev: int
+    """Of the permissions."""
 
     @property
     def compiled(self) -> Version:
         return definitions.compiled(self.digest, self.document)
 
+    @property
+    def permissions(self) -> dict[str, list[str]]:
+        """Of the definition, as they are now, whatever the version's document says."""
+        permissions: dict[str, list[str]] = codec.decode_json(self.granted)
+        return permissions
+
 
 _VERSION_COLUMNS = (
     *(_d.did, _d.id, _d.code, _d.latest, _d.created_at, _v.vid, _v.id, _v.number, _v.document, _v.digest),
-    *(_v.state, _v.created_at, _v.created_by),
+    *(_v.state, _v.created_at, _v.created_by, _d.active, _d.permissions, _d.rev),
 )
 _VERSION = select(*_VERSION_COLUMNS).join(tables.versions, _v.did == _d.did).where(_d.tid == bindparam("tid"))
 _BY_CODE = _VERSION.where(_d.code == bindparam("code"))
 _LATEST = _BY_CODE.where(_v.number == _d.latest)
+_CURRENT = _BY_CODE.where(_v.number == func.coalesce(_d.active, _d.latest))
 _NUMBERED = _BY_CODE.where(_v.number == bindparam("number"))
 _BY_VID = _VERSION.where(_v.vid == bindparam("vid"))
 
 
-def version(reader: Read, tid: int, code: str, number: int | None = None) -> VersionRow | None:
-    """A version of a definition; the latest when no number is given."""
-    statement, params = (_LATEST, {}) if number is None else (_NUMBERED, {"number": number})
+LATEST: Final = "latest"
+CURRENT: Final = "current"
+Which = int | Literal["latest", "current"]
+"""A version: by its number, the newest, or the one that new processes start with (the newest where none was ever active)."""
+
+
+def version(reader: Read, tid: int, code: str, which: Which = LATEST) -> VersionRow | None:
+    """A version of a definition."""
+    statement, params = _NUMBERED, {"number": which}
+    if which == LATEST:
+        statement, params = _LATEST, {}
+    elif which == CURRENT:
+        statement, params = _CURRENT, {}
     rows = reader.rows(statement, {"tid": tid, "code": code, **params})
     return VersionRow(*rows[0]) if rows else None
 
@@ -146,18 +169,23 @@ STATUSES = tuple(status.value for status in Status)
 
 def filtered(reader: Read, tid: int, wanted: Filter, after: int | None, most: int, *, oldest: bool) -> list[ProcessRow]:
     """Processes by age, newest first unless `oldest`."""
-    pids = [pid for (pid,) in reader.rows(_pids(tid, wanted, after, most, oldest=oldest), {})]
+    viewer, sight = wanted.viewer, Sight()
+    if viewer is not None:
+        sight = visibility.sight(reader, tid, viewer, wanted.definition)
+    statement = _pids(tid, wanted, after, most, sight, oldest=oldest)
+    if viewer is not None and sight.hidden:
+        conditions = _narrowing(tid, wanted, after, oldest=oldest)
+        statement = visibility.with_own(statement, tid, viewer, sight.hidden, conditions, most, oldest=oldest)
+    pids = [pid for (pid,) in reader.rows(statement, {})]
     if not pids:
         return []
     rows = {row[0]: ProcessRow(*row) for row in reader.rows(_PROCESSES.where(_p.pid.in_(pids)), {})}
     return [rows[pid] for pid in pids]
 
 
-def _pids(tid: int, wanted: Filter, after: int | None, most: int, *, oldest: bool) -> Executable:
+def _pids(tid: int, wanted: Filter, after: int | None, most: int, sight: Sight, *, oldest: bool) -> Select[tuple[int]]:
     """A page's numbers, from the end of one range of an index: what is searched, the definition's, each status's."""
-    conditions = _conditions(wanted)
-    if after is not None:
-        conditions.append(_p.pid > after if oldest else _p.pid < after)
+    conditions = _conditions(wanted, after, oldest=oldest)
     of = _p.pid
     if wanted.search:
         (name, value), *others = wanted.search
@@ -166,21 +194,40 @@ def _pids(tid: int, wanted: Filter, after: int | None, most: int, *, oldest: boo
         dids = _dids(tid, wanted)
         of_did = _x.did.in_(dids) if wanted.definition is None else _x.did == dids.scalar_subquery()
         page = page.where(_x.tid == tid, of_did, _x.name == name, _x.value == value)
+        page = page.where(_x.did.not_in(sight.hidden)) if sight.hidden else page
     elif wanted.definition is not None:
         page = select(of).where(_p.tid == tid, _p.did == _dids(tid, wanted).scalar_subquery())
     else:
         page = select(of).where(_p.tid == tid)
     page = page.where(*conditions).order_by(of.asc() if oldest else of.desc()).limit(most)
+    if sight.nothing:
+        return page.where(_p.did == 0).limit(0)
     if wanted.search or wanted.definition is not None:
         return page.where(_p.status.in_(wanted.statuses)) if wanted.statuses else page
-    ends = [page.where(_p.status == status).subquery() for status in wanted.statuses or STATUSES]
+    if sight.seen is not None and not wanted.statuses:
+        ends = [page.where(_p.did == did).subquery() for did in sight.seen]
+    else:
+        page = page.where(_p.did.not_in(sight.hidden)) if sight.hidden else page
+        ends = [page.where(_p.status == status).subquery() for status in wanted.statuses or STATUSES]
     every = union_all(*(select(end.c.pid) for end in ends)).subquery()
     return select(every.c.pid).order_by(every.c.pid.asc() if oldest else every.c.pid.desc()).limit(most)
 
 
-def _conditions(wanted: Filter) -> list[ColumnElement[bool]]:
+def _narrowing(tid: int, wanted: Filter, after: int | None, *, oldest: bool) -> list[ColumnElement[bool]]:
+    """All that is asked for, as conditions on a process that was found another way."""
+    conditions = [*_conditions(wanted, after, oldest=oldest), *(_has(*each) for each in wanted.search)]
+    if wanted.definition is not None:
+        conditions.append(_p.did == _dids(tid, wanted).scalar_subquery())
+    if wanted.statuses:
+        conditions.append(_p.status.in_(wanted.statuses))
+    return conditions
+
+
+def _conditions(wanted: Filter, after: int | None, *, oldest: bool) -> list[ColumnElement[bool]]:
     """What has no index of its own."""
     conditions: list[ColumnElement[bool]] = []
+    if after is not None:
+        conditions.append(_p.pid > after if oldest else _p.pid < after)
     if wanted.version is not None:
         conditions.append(exists().where(_v.vid == _p.vid, _v.number == wanted.version))
     if wanted.created_from is not None:
@@ -273,7 +320,9 @@ def values(reader: Read, owner: int, after: str, most: int, *, of_process: bool)
 
 # -- executions ------------------------------------------------------------------------------------------------------
 
-_BY_DEFINITION_ID = _VERSION.where(_d.id == bindparam("id"), _v.number == _d.latest)
+_OF_DEFINITION = _VERSION.where(_d.id == bindparam("id"))
+_LATEST_OF = _OF_DEFINITION.where(_v.number == _d.latest)
+_CURRENT_OF = _OF_DEFINITION.where(_v.number == func.coalesce(_d.active, _d.latest))
 _BY_PROCESS_ID = _PROCESS.where(_p.id == bindparam("id"))
 _ib = tables.inbox.c
 
@@ -288,9 +337,9 @@ class Place(NamedTuple):
     failure: str | None
 
 
-def version_by_definition_id(reader: Read, tid: int, id: str) -> VersionRow | None:
-    """The latest version of the definition with this public id."""
-    rows = reader.rows(_BY_DEFINITION_ID, {"tid": tid, "id": id})
+def version_by_definition_id(reader: Read, tid: int, id: str, *, current: bool = False) -> VersionRow | None:
+    """The latest version of the definition with this public id, or the one that new processes start with."""
+    rows = reader.rows(_CURRENT_OF if current else _LATEST_OF, {"tid": tid, "id": id})
     return VersionRow(*rows[0]) if rows else None
 
 

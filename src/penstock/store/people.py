@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, delete, select, update
 
 from penstock.core import codec
+from penstock.core.approval import Approval
+from penstock.errors import Defect
+from penstock.identity.model import fold_email
 from penstock.store import tables
 from penstock.store.reader import Read
 from penstock.store.rows import APPLICATIONS, GROUPS, MEMBERSHIPS, META, TENANTS, TOKENS, USERS, Tx
 
+CHANGED = "who"
+"""Of the notice that a tenant's people have changed: `who:TID`."""
+
 
 class Secret(NamedTuple):
-    """An application or a user that wants to prove itself."""
+    """An application or a user that wants to prove itself. `old_hash` is good, too, while `old_left` ms is above 0."""
 
     tid: int
     id: str
@@ -21,6 +27,21 @@ class Secret(NamedTuple):
     hash: str | None
     roles: tuple[str, ...]
     disabled: bool
+    old_hash: str | None = None
+    old_left: int = 0
+
+
+class Settings(NamedTuple):
+    """A tenant and what it has chosen, as its row has it."""
+
+    tid: int
+    id: str
+    code: str
+    name: str
+    created_at: int
+    approval: str
+    four_eyes: int
+    rev: int
 
 
 class Principal(NamedTuple):
@@ -39,7 +60,9 @@ class Principal(NamedTuple):
 
 _t, _a, _u = tables.tenants.c, tables.applications.c, tables.users.c
 _g, _m, _k = tables.groups.c, tables.memberships.c, tables.tokens.c
-_APPLICATION = select(_a.tid, _a.id, _a.name, _a.secret_hash, _a.roles, _a.disabled).where(_a.id == bindparam("id"))
+_APPLICATION = select(
+    *(_a.tid, _a.id, _a.name, _a.secret_hash, _a.roles, _a.disabled, _a.old_hash, _a.old_until)
+).where(_a.id == bindparam("id"))
 _USER = (
     select(_u.tid, _u.email, _u.name, _u.password_hash, _u.roles, _u.disabled, _t.code)
     .join(tables.tenants, _t.tid == _u.tid)
@@ -62,7 +85,10 @@ _EXPIRED = (
 
 def application(read: Read, id: str) -> Secret | None:
     row = read.row(_APPLICATION, {"id": id})
-    return None if row is None else _secret(row)
+    if row is None:
+        return None
+    old_left = 0 if row[7] is None else row[7] - read.now()
+    return _secret(row)._replace(old_hash=row[6], old_left=old_left)
 
 
 def users(read: Read, email: str) -> list[Secret]:
@@ -135,14 +161,39 @@ def tenants(read: Read) -> list[tuple[int, str, str]]:
     return [(row[0], row[1], row[2]) for row in read.rows(_TENANTS)]
 
 
+_SETTINGS = select(*tables.tenants.columns).where(_t.tid == bindparam("tid"))
+_HOLD = select(_t.tid).where(_t.tid == bindparam("tid")).with_for_update(key_share=True)
+
+
+def settings(read: Read | Tx, tid: int) -> Settings:
+    """What a tenant has chosen."""
+    row = read.get(TENANTS, (tid,)) if isinstance(read, Tx) else read.row(_SETTINGS, {"tid": tid})
+    if row is None:
+        raise Defect(f"no tenant {tid}")
+    return Settings(*row)
+
+
+def set_settings(tx: Tx, settings: Settings) -> None:
+    tx.put(TENANTS, tuple(settings))
+
+
+def hold(tx: Tx, tid: int) -> None:
+    """Whoever changes people, permissions or versions of a tenant does it after everybody else who does.
+
+    What a unit decides by (who is the last administrator, which revision is there) it must read after this.
+    """
+    if not tx.sole_writer:
+        tx.select(_HOLD, {"tid": tid}, of=[])
+
+
 def add_tenant(tx: Tx, id: str, code: str, name: str) -> int:
     tid = tx.next_id(TENANTS)
-    tx.put(TENANTS, (tid, id, code, name, tx.now))
+    tx.put(TENANTS, tuple(Settings(tid, id, code, name, tx.now, Approval.NONE.value, 0, 1)))
     return tid
 
 
 def add_application(tx: Tx, tid: int, id: str, name: str, secret_hash: str, roles: tuple[str, ...] = ()) -> None:
-    row = (tx.next_id(APPLICATIONS), tid, id, name, secret_hash, codec.encode_json(roles), tx.now, 0)
+    row = (tx.next_id(APPLICATIONS), tid, id, name, secret_hash, codec.encode_json(roles), tx.now, 0, None, None, 1)
     tx.put(APPLICATIONS, row)
 
 
@@ -150,13 +201,19 @@ def add_user(
     tx: Tx, tid: int, id: str, email: str, name: str, password_hash: str | None, roles: tuple[str, ...] = ()
 ) -> int:
     uid = tx.next_id(USERS)
-    tx.put(USERS, (uid, tid, id, email.lower(), name, password_hash, codec.encode_json(roles), tx.now, 0))
+    row = (uid, tid, id, fold_email(email), name, password_hash, codec.encode_json(roles), tx.now, 0)
+    tx.put(USERS, (*row, folded(name), 1))
     return uid
+
+
+def folded(name: str) -> str:
+    """A name as lists are sorted and searched by it."""
+    return name.casefold()
 
 
 def add_group(tx: Tx, tid: int, code: str, name: str) -> int:
     gid = tx.next_id(GROUPS)
-    tx.put(GROUPS, (gid, tid, code, name))
+    tx.put(GROUPS, (gid, tid, code, name, tx.now, 1))
     return gid
 
 
@@ -164,8 +221,63 @@ def add_member(tx: Tx, gid: int, uid: int) -> None:
     tx.put(MEMBERSHIPS, (gid, uid))
 
 
+def drop_member(tx: Tx, gid: int, uid: int) -> None:
+    tx.delete(MEMBERSHIPS, (gid, uid))
+
+
+def is_member(tx: Tx, gid: int, uid: int) -> bool:
+    return tx.get(MEMBERSHIPS, (gid, uid)) is not None
+
+
+_LEAVE_ALL = delete(tables.memberships).where(_m.uid == bindparam("of_uid"))
+_EMPTY = delete(tables.memberships).where(_m.gid == bindparam("of_gid"))
+_REGROUPED = (
+    update(tables.users)
+    .where(_u.uid.in_(select(_m.uid).where(_m.gid == bindparam("of_gid"))))
+    .values(rev=_u.rev + 1)
+)  # fmt: skip
+
+
+def drop_user(tx: Tx, uid: int) -> None:
+    """With all memberships."""
+    tx.execute(_LEAVE_ALL, {"of_uid": uid})
+    tx.delete(USERS, (uid,))
+
+
+def drop_group(tx: Tx, gid: int) -> None:
+    """With all memberships; a new revision of everybody who was a member."""
+    tx.execute(_REGROUPED, {"of_gid": gid})
+    tx.execute(_EMPTY, {"of_gid": gid})
+    tx.delete(GROUPS, (gid,))
+
+
 def add_token(tx: Tx, token_hash: str, tid: int, principal: str, audience: str, lifetime_ms: int) -> None:
     tx.put(TOKENS, (token_hash, tid, principal, audience, tx.now, tx.now + lifetime_ms))
+
+
+_REVOKE = delete(tables.tokens).where(
+    _k.tid == bindparam("of_tid"), _k.principal == bindparam("of_principal"), _k.token_hash != bindparam("but")
+)
+
+
+def revoke(tx: Tx, tid: int, principal: str, *, but: str = "") -> int:
+    """Take a principal's tokens away, all but the one with this hash; answers how many."""
+    return tx.execute(_REVOKE, {"of_tid": tid, "of_principal": principal, "but": but})
+
+
+def token_of(tx: Tx, tid: int, token_hash: str) -> str | None:
+    """The principal a token of the tenant speaks for."""
+    row = tx.get(TOKENS, (token_hash,))
+    return row[2] if row is not None and row[1] == tid else None
+
+
+def drop_token(tx: Tx, token_hash: str) -> None:
+    tx.delete(TOKENS, (token_hash,))
+
+
+def changed(tx: Tx, tid: int) -> None:
+    """What nodes remember of who somebody is must be looked up again."""
+    tx.notify(f"{CHANGED}:{tid}")
 
 
 def forget_tokens(tx: Tx, before: int, most: int) -> int:

@@ -181,15 +181,12 @@ def begin(
 
 
 def _version(tx: Tx, row: Row) -> definitions.Latest:
-    if row.version is None:
-        found = definitions.latest(tx, row.tid, row.definition)
-    else:
-        found = definitions.numbered(tx, row.tid, row.definition, row.version)
+    found = definitions.startable(tx, row.tid, row.definition, row.version)
     if found is None:
         name = row.definition if row.version is None else f"{row.definition} version {row.version}"
         raise NotFound("definition", name)
-    if definitions.state(tx, found.vid) != definitions.ACTIVE:
-        raise WrongState(f"cannot start: definition {row.definition!r} is retired")
+    if found.state != definitions.ACTIVE:
+        raise WrongState(f"cannot start: version {found.number} of definition {row.definition!r} is {found.state}")
     return found
 
 

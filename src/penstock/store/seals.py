@@ -13,7 +13,7 @@ from penstock.store.feed import JOURNAL_ENTRIES, Entry
 from penstock.store.reader import Read
 from penstock.store.rows import SEALS, Tx
 
-RETENTION, ERASED = "retention", "ProcessesErased"
+RETENTION, ERASED = "retention", "processes.erased"
 """Kind and type of the journal's row that says which feed numbers went: what is missing and not said so was tampered with."""
 LOCK = 7_236_002
 """Advisory lock of the node that seals."""

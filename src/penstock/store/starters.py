@@ -1,4 +1,4 @@
-"""Which definition a message starts: the latest version that has a start node of its name."""
+"""Which definition a message starts: the one whose active version has a start node of its name."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ Starter = tuple[int, int, str]
 
 _d, _v = tables.definitions.c, tables.versions.c
 # Only documents that may have such a node are compiled: they are JSON as `codec.encode_json` writes it.
-_LATEST = (
+_CURRENT = (
     select(_d.did, _v.vid)
-    .join(tables.versions, (_v.did == _d.did) & (_v.number == _d.latest))
-    .where(_d.tid == bindparam("tid"), _v.document.contains('"kind":"start"'), _v.document.contains('"message":'))
+    .join(tables.versions, (_v.did == _d.did) & (_v.number == _d.active))
+    .where(_d.tid == bindparam("tid"), _v.state == definitions.ACTIVE)
+    .where(_v.document.contains('"kind":"start"'), _v.document.contains('"message":'))
     .order_by(_d.did)
 )
 
@@ -32,7 +33,7 @@ def of_message(tx: Tx, tid: int, name: str) -> Starter | None:
 
 def _all(tx: Tx, tid: int) -> dict[str, Starter]:
     found: dict[str, Starter] = {}
-    for did, vid in tx.select(_LATEST, {"tid": tid}, of=[DEFINITIONS, VERSIONS]):
+    for did, vid in tx.select(_CURRENT, {"tid": tid}, of=[DEFINITIONS, VERSIONS]):
         for message, node in definitions.version(tx, vid)[1].messages.items():
             found.setdefault(message, (did, vid, node))
     return found

@@ -46,6 +46,11 @@ def _text(name: str, *, null: bool = False) -> Column[Any]:
     return Column(name, Text(), nullable=null)
 
 
+def _word(name: str) -> Column[Any]:
+    """A text that lists are sorted and searched by: compared byte by byte on both databases, whatever their locale."""
+    return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), nullable=False)
+
+
 def _int(name: str, *, null: bool = False) -> Column[Any]:
     return Column(name, _BIG, nullable=null, autoincrement=False)
 
@@ -93,6 +98,9 @@ tenants = _table(
     _text("code"),
     _text("name"),
     _int("created_at"),
+    _text("approval"),
+    _flag("four_eyes"),
+    _int("rev"),
     _unique("id"),
     _unique("code"),
 )
@@ -108,6 +116,9 @@ applications = _table(
     _text("roles"),
     _int("created_at"),
     _flag("disabled"),
+    _text("old_hash", null=True),
+    _int("old_until", null=True),
+    _int("rev"),
     _unique("id"),
     _index("applications_tenant", "tid", "aid"),
 )
@@ -118,14 +129,19 @@ users = _table(
     _int("uid"),
     _int("tid"),
     _text("id"),
-    _text("email"),
+    _word("email"),
     _text("name"),
     _text("password_hash", null=True),
     _text("roles"),
     _int("created_at"),
     _flag("disabled"),
+    _word("folded"),
+    _int("rev"),
     _unique("id"),
     _unique("tid", "email"),
+    _index("users_name", "tid", "folded", "uid"),
+    _index("users_disabled", "tid", "email", where="disabled = 1"),
+    _index("users_roles", "tid", "uid", where="roles <> '[]'"),
 )
 
 groups = _table(
@@ -133,8 +149,10 @@ groups = _table(
     "gid",
     _int("gid"),
     _int("tid"),
-    _text("code"),
+    _word("code"),
     _text("name"),
+    _int("created_at"),
+    _int("rev"),
     _unique("tid", "code"),
 )
 
@@ -156,6 +174,7 @@ tokens = _table(
     _int("created_at"),
     _int("expires_at"),
     _index("tokens_expiry", "expires_at"),
+    _index("tokens_principal", "tid", "principal"),
 )
 
 # --- what should happen ----------------------------------------------------------------------------------------
@@ -169,8 +188,23 @@ definitions = _table(
     _text("code"),
     _int("latest"),
     _int("created_at"),
+    _int("active", null=True),
+    _text("permissions"),
+    _int("rev"),
     _unique("tid", "id"),
     _unique("tid", "code"),
+)
+
+# What `definitions.permissions` says, a row for each grant: lists of what somebody may see are asked of it.
+definition_grants = _table(
+    "definition_grants",
+    "did permission grantee",
+    _int("did"),
+    _text("permission"),
+    _text("grantee"),
+    _int("tid"),
+    _index("definition_grants_grantee", "tid", "grantee", "permission", "did"),
+    _index("definition_grants_viewers", "tid", "did", where="permission = 'viewer'"),
 )
 
 versions = _table(
@@ -189,6 +223,19 @@ versions = _table(
     _text("created_by"),
     _unique("did", "number"),
     _unique("tid", "id"),
+)
+
+decisions = _table(
+    "decisions",
+    "vid n",
+    _int("vid"),
+    _int("n"),
+    _int("tid"),
+    _int("at"),
+    _text("actor"),
+    _text("action"),
+    _text("state"),
+    _text("comment"),
 )
 
 # --- what happens ----------------------------------------------------------------------------------------------
@@ -220,6 +267,7 @@ processes = _table(
     _unique("tid", "id"),
     _index("processes_definition", "tid", "did", "pid"),
     _index("processes_status", "tid", "status", "pid"),
+    _index("processes_starter", "tid", "created_by", "pid"),
     _index("processes_parent", "parent_pid", where="parent_pid IS NOT NULL"),
 )
 

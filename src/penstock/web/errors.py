@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from penstock import errors
+from penstock.web.revisions import etag
 
 log = structlog.get_logger("penstock.web")
 T = TypeVar("T")
@@ -110,6 +111,8 @@ class ErrorRenderer:
         if isinstance(error, errors.LimitExceeded | errors.Unavailable):
             seconds = math.ceil(float(error.details.get("retry_after", 1)))
             found.append((b"retry-after", str(max(seconds, 1)).encode()))
+        if isinstance(error, errors.Stale) and (revision := error.details.get("revision")) is not None:
+            found.append((b"etag", etag(revision).encode()))
         if allow := error.details.get("allow"):
             found.append((b"allow", ", ".join(allow).encode()))
         if content_range := error.details.get("content_range"):

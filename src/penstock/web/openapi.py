@@ -135,6 +135,8 @@ def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: 
     if route.method in {"POST", "PUT", "PATCH", "DELETE"} and route.auth is Auth.REQUIRED and route.keyed:
         parameters.append(_IDEMPOTENCY)
     parameters += [_header(name, text) for name, text in route.request_headers.items()]
+    if route.revised:
+        parameters.append(_IF_NONE_MATCH if route.method == "GET" else _IF_MATCH)
     if parameters:
         operation["parameters"] = parameters
     if route.request is not None:
@@ -175,27 +177,8 @@ def _file() -> Json:
 
 
 def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: Examples) -> dict[str, Json]:
-    found: dict[str, Json] = {}
-    for status in (route.status, *route.also):
-        answer = found[str(status)] = {"description": HTTPStatus(status).phrase}
-        if route.response is bytes and status != 304:
-            answer["content"] = {ANY: {"schema": {}}}
-        elif route.response not in {None, bytes}:
-            example = route.answer if route.answer is not msgspec.UNSET else examples.answer(route.response)
-            answer["content"] = {route.media: {"schema": schemas.of(route.response), "example": example}}
-        if route.answer_headers:
-            told = route.answer_headers.items()
-            answer["headers"] = {name: {"schema": {"type": "string"}, "description": text} for name, text in told}
-    kinds: list[type[errors.PenstockError]] = [*_ANYWHERE, *route.errors]
-    if route.auth is Auth.REQUIRED:
-        kinds.append(errors.Unauthenticated)
-    if route.request is not None:
-        kinds += [errors.TooLarge, errors.UnsupportedMediaType]
-    by_status: dict[int, dict[str, type[errors.PenstockError]]] = {}
-    for kind in kinds:
-        shape = door.errors.shape(kind)
-        by_status.setdefault(shape.status, {}).setdefault(str(shape.code), kind)
-    for status, codes in sorted(by_status.items()):
+    found = _successes(route, schemas, examples)
+    for status, codes in sorted(_codes(door, route).items()):
         media = {
             "schema": schemas.of(door.errors.schema),
             "examples": {code or "error": {"value": problem(door.errors, kind)} for code, kind in codes.items()},
@@ -204,6 +187,43 @@ def _responses(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: 
             "description": f"{HTTPStatus(status).phrase}: {', '.join(codes)}",
             "content": {door.errors.content_type: media},
         }
+    return found
+
+
+def _successes(route: Route[Any], schemas: _Schemas, examples: Examples) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for status in (route.status, *route.also):
+        answer = found[str(status)] = {"description": HTTPStatus(status).phrase}
+        if route.response is bytes and status != 304:
+            answer["content"] = {ANY: {"schema": {}}}
+        elif route.response not in {None, bytes}:
+            example = route.answer if route.answer is not msgspec.UNSET else examples.answer(route.response)
+            answer["content"] = {route.media: {"schema": schemas.of(route.response), "example": example}}
+        headers = {
+            name: {"schema": {"type": "string"}, "description": text} for name, text in route.answer_headers.items()
+        }
+        if route.revised and route.response is not None:
+            headers["ETag"] = _ETAG
+        if headers:
+            answer["headers"] = headers
+    if route.revised and route.method == "GET":
+        found["304"] = {"description": "Not Modified: the caller has it", "headers": {"ETag": _ETAG}}
+    return found
+
+
+def _codes(door: Door[Any], route: Route[Any]) -> dict[int, dict[str, type[errors.PenstockError]]]:
+    """The errors of a route: status -> code -> what it is."""
+    kinds: list[type[errors.PenstockError]] = [*_ANYWHERE, *route.errors]
+    if route.revised and route.method != "GET":
+        kinds.append(errors.Stale)
+    if route.auth is Auth.REQUIRED:
+        kinds.append(errors.Unauthenticated)
+    if route.request is not None:
+        kinds += [errors.TooLarge, errors.UnsupportedMediaType]
+    found: dict[int, dict[str, type[errors.PenstockError]]] = {}
+    for kind in kinds:
+        shape = door.errors.shape(kind)
+        found.setdefault(shape.status, {}).setdefault(str(shape.code), kind)
     return found
 
 
@@ -219,4 +239,20 @@ _IDEMPOTENCY: Json = {
     "required": False,
     "schema": {"type": "string", "minLength": 1, "maxLength": 200},
     "description": "The same key with the same request gets the first answer again.",
+}
+
+_ETAG: Json = {"schema": {"type": "string"}, "description": "The revision, in quotes: a strong tag."}
+_IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 1000},
+    "description": "The ETag that was read: 412 when the thing has changed since. Without it the last word counts.",
+}
+_IF_NONE_MATCH: Json = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "maxLength": 1000},
+    "description": "The ETag that is known: 304 and no body when it is still so.",
 }

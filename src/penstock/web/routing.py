@@ -24,6 +24,7 @@ from penstock.web.compression import compressed
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
 from penstock.web.matching import Paths
 from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.revisions import etag, if_match, is_known
 from penstock.web.streaming import Receive, Scope, Send, Streamed
 from penstock.web.transfer import Download, declared_length
 from penstock.web.waiting import ClientGone
@@ -55,7 +56,7 @@ class Call(Generic[D]):
 
     __slots__ = (
         "_actor", "_authenticate", "_receive", "body", "content", "content_type", "door", "headers", "idempotency_key",
-        "path", "query", "route", "scope",
+        "path", "query", "revisions", "route", "scope",
     )  # fmt: skip
 
     def __init__(self, door: D, authenticate: Authenticate, scope: Scope, receive: Receive) -> None:
@@ -74,6 +75,8 @@ class Call(Generic[D]):
         self.content_type: str | None = None
         """Of the body, without parameters; None when there is none."""
         self.idempotency_key: str | None = None
+        self.revisions: frozenset[int] | None = None
+        """Of a route that is `revised`: what `If-Match` takes; None: anything."""
         self._actor: Actor | None = None
         self._authenticate = authenticate
         self._receive = receive
@@ -134,6 +137,8 @@ class Reply:
     body: Any = None
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    revision: int | None = None
+    """Of what is answered: goes out as its `ETag`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,10 @@ class Route(Generic[D]):
     """Not in the OpenAPI document."""
     keyed: bool = True
     """An `Idempotency-Key` does something here, where the method is one that changes; told by the OpenAPI document."""
+    revised: bool = False
+    """The thing has revisions: answers carry an `ETag` (`Reply.revision`), a change heeds `If-Match` (`Call.revisions`)
+    and a GET `If-None-Match`; told by the OpenAPI document.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,13 +296,20 @@ class Door(Generic[D]):
             decode = _body_decoder(call, compiled, content)
         call.query = compiled.parameters.parse(scope["query_string"])
         call.idempotency_key = idempotency_key(call.headers.get("idempotency-key"))
+        if route.revised and route.method != "GET":
+            call.revisions = if_match(call.headers.get("if-match"))
         if decode is not None:
             call.body = decode(call.content)
         if route.parse is not None:
             call.body = route.parse(call)
         if route.auth is Auth.REQUIRED:
             await call.authenticate()
-        return self._render(route, await route.handler(call))
+        result = await route.handler(call)
+        if route.revised and route.method == "GET" and isinstance(result, Reply):
+            revision = result.revision
+            if revision is not None and is_known(call.headers.get("if-none-match"), revision):
+                return Answer(304, b"", b"", _headers({"etag": etag(revision)}))
+        return self._render(route, result)
 
     def _match(self, call: Call[D], scope: Scope) -> _Compiled[D]:
         path, method = _path(scope), scope["method"]
@@ -311,7 +327,10 @@ class Door(Generic[D]):
             return Answer(result.status, result.content, result.content_type.encode(), _headers(result.headers))
         status, headers = route.status, []
         if isinstance(result, Reply):
-            status, headers, result = result.status or status, _headers(result.headers), result.body
+            status, headers = result.status or status, _headers(result.headers)
+            if result.revision is not None:
+                headers.append((b"etag", etag(result.revision).encode()))
+            result = result.body
         if route.response is None or status == 204:
             return Answer(status, b"", b"", headers)
         return Answer(status, self.encoder.encode(result), b"application/json", headers)

@@ -10,9 +10,12 @@ from penstock.identity.model import (
     Tenant,
     format_grantee,
     grantees_of,
+    parse_code,
+    parse_email,
     parse_grantee,
+    parse_name,
 )
-from penstock.identity.policy import Action, Target, may, require
+from penstock.identity.policy import ADMINISTRATION, Action, Target, may, require
 from penstock.identity.tokens import hash_secret, new_secret, same
 
 TENANT = Tenant(1, "3f", "demo")
@@ -24,8 +27,8 @@ def user(name="ann@example.com", *, groups=(), roles=(), tenant=TENANT):
     )
 
 
-def application(tenant=TENANT):
-    return Actor(tenant=tenant, principal="app:a1", kind=Kind.APPLICATION)
+def application(tenant=TENANT, *, roles=()):
+    return Actor(tenant=tenant, principal="app:a1", kind=Kind.APPLICATION, roles=frozenset(roles))
 
 
 @pytest.mark.parametrize(
@@ -82,17 +85,36 @@ TABLE = [
     (Action.DEFINITION_READ, [], target(), True),
     (Action.DEFINITION_DEPLOY, ["staff"], None, Forbidden),
     (Action.DEFINITION_DEPLOY, ["staff"], target(), Forbidden),
-    (Action.PROCESS_READ, [], target(), True),
+    (Action.DEFINITION_DEPLOY, ["risk"], target(permissions=STAFF), Forbidden),
+    (Action.DEFINITION_DEPLOY, ["boss"], target(permissions={"administrator": ["group:boss"]}), True),
+    (Action.DEFINITION_DECIDE, ["staff"], target(permissions=STAFF), Forbidden),
+    (Action.DEFINITION_DECIDE, ["risk"], target(permissions=STAFF), True),
+    (Action.DEFINITION_GRANT, ["risk"], target(permissions=STAFF), Forbidden),
+    (Action.DEFINITION_GRANT, ["boss"], target(permissions={"administrator": ["group:boss"]}), True),
+    (Action.DEFINITION_GRANTS_READ, ["risk"], target(permissions=STAFF), True),
+    (Action.PEOPLE_ADMINISTER, ["boss"], None, Forbidden),
+    (Action.TENANT_ADMINISTER, ["boss"], None, Forbidden),
+    (Action.PROCESS_READ, [], None, Forbidden),
+    (Action.PROCESS_READ, [], target(), NotFound),
+    (Action.PROCESS_READ, [], target(permissions={}), True),
+    (Action.PROCESS_READ, ["staff"], target(permissions=STAFF), NotFound),
+    (Action.PROCESS_READ, ["risk"], target(permissions=STAFF), True),
+    (Action.PROCESS_READ, [], target(permissions=STAFF, starter="user:ann@example.com"), True),
+    (Action.PROCESS_READ, [], target(permissions=STAFF, involved=True), True),
+    (Action.VALUE_READ, ["staff"], target(permissions=STAFF), NotFound),
+    (Action.VALUE_READ, ["staff"], target(kind="definition", permissions=STAFF), True),
+    (Action.VALUE_READ, [], target(kind="definition", permissions=STAFF), NotFound),
     (Action.PROCESS_START, [], target(), Forbidden),
     (Action.PROCESS_START, [], target(permissions=STAFF), Forbidden),
     (Action.PROCESS_START, ["staff"], target(permissions=STAFF), True),
     (Action.PROCESS_START, ["risk"], target(permissions=STAFF), True),
     (Action.PROCESS_START, [], target(permissions={"initiator": [EVERYONE]}), True),
-    (Action.PROCESS_CONTROL, ["staff"], target(permissions=STAFF), Forbidden),
+    (Action.PROCESS_CONTROL, ["staff"], target(permissions=STAFF), NotFound),
     (Action.PROCESS_CONTROL, ["risk"], target(permissions=STAFF), True),
     (Action.PROCESS_CONTROL, [], target(permissions={"manager": [STARTER]}, starter="user:ann@example.com"), True),
     (Action.PROCESS_CONTROL, [], target(permissions={"manager": [STARTER]}, starter="user:bob@example.com"), Forbidden),
-    (Action.VALUE_WRITE, ["staff"], target(permissions=STAFF), Forbidden),
+    (Action.VALUE_WRITE, ["staff"], target(permissions=STAFF), NotFound),
+    (Action.VALUE_WRITE, ["staff"], target(permissions=STAFF, involved=True), Forbidden),
     (Action.ITEM_READ, [], target(), NotFound),
     (Action.ITEM_CLAIM, [], target(candidates=["group:risk"]), NotFound),
     (Action.ITEM_CLAIM, ["risk"], target(candidates=["group:risk"]), True),
@@ -145,13 +167,64 @@ def test_what_a_user_may(action, groups, about, answer):
 
 @pytest.mark.parametrize("action", list(Action))
 def test_applications_and_administrators_may_everything_of_their_tenant_and_nothing_beyond(action):
-    for actor in (application(), user(roles=["admin"])):
+    actors = [application(roles=["admin"]), user(roles=["admin"])]
+    if action not in ADMINISTRATION:
+        actors.append(application())
+    for actor in actors:
         require(actor, action)
         require(actor, action, target())
         with pytest.raises(NotFound):
             require(actor, action, target(tid=2))
     with pytest.raises(NotFound):
         require(user(), action, target(tid=2))
+
+
+@pytest.mark.parametrize("action", sorted(ADMINISTRATION))
+def test_an_application_administrates_with_the_role_or_a_permission_alone(action):
+    with pytest.raises(Forbidden):
+        require(application(), action)
+    with pytest.raises(Forbidden):
+        require(application(), action, target(permissions={}))
+    granted = action.startswith("definition.")
+    assert may(application(), action, target(permissions={"administrator": ["app:a1"]})) is granted
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("Ann@Example.COM", "ann@example.com"), ("a.b+c@x", "a.b+c@x"), ("o'hara@xn--bcher-kva.de", "o'hara@xn--bcher-kva.de"),
+     ("JOSE\u0301@x.es", "jos\u00e9@x.es"), ("STRASSE@x.de", "strasse@x.de"), ("stra\u00dfe@x.de", "strasse@x.de")],
+)  # fmt: skip
+def test_an_email_is_kept_case_folded(text, kept):
+    assert parse_email(text) == kept
+    assert parse_email(kept) == kept
+    assert parse_grantee(f"user:{text}") == f"user:{kept}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "@", "a", "a@", "@b", "a@b@c", "a b@c", "a@b c", " a@b", "a@b ", ".a@b", "a.@b", "a..b@c", "a@.b", "a@b.", "a@b..c",
+     "a@-b", "a@b-", "a@b_", "a\n@b", "a@b\n", "a\0@b", "a@b\u202e", '"a b"@c', "a@[127.0.0.1]", "user:a@b", "a,b@c", "<a@b>",
+     "a@b;c", "x" * 65 + "@b", "x@" + "y" * 64, "x@" + "y." * 100 + "z", "x" * 10_000, "\u0130@x" + "y" * 300],
+)  # fmt: skip
+def test_an_email_of_nonsense_is_refused_where_it_stands(text):
+    with pytest.raises(Invalid) as caught:
+        parse_email(text, "/email")
+    assert caught.value.problems[0].pointer == "/email"
+    assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize("text", ["", " ", "a ", " a", "a\nb", "a\0", "\u202e", "\u200b", "x" * 201, "x" * 10_000])
+def test_a_name_has_a_length_and_no_control_characters(text):
+    with pytest.raises(Invalid) as caught:
+        parse_name(text, "/name")
+    assert caught.value.problems[0].pointer == "/name"
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a/b", "\u00e4", "x" * 65, "a\n", "a:b"])
+def test_the_code_of_a_group_is_one_that_definitions_may_name(text):
+    with pytest.raises(Invalid):
+        parse_code(text)
+    assert parse_code("Risk.1_-") == "Risk.1_-"
 
 
 def test_the_platform_acts_everywhere():

@@ -34,6 +34,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("roles"),
         big("created_at"),
         sa.Column("disabled", SMALL, nullable=False),
+        text("old_hash", nullable=True),
+        big("old_until", nullable=True),
+        big("rev"),
         sa.PrimaryKeyConstraint("aid", name=op.f("applications_pkey")),
         sa.UniqueConstraint("id", name=op.f("applications_id_key")),
         sqlite_strict=True,
@@ -63,6 +66,38 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "decisions",
+        big("vid"),
+        big("n"),
+        big("tid"),
+        big("at"),
+        text("actor"),
+        text("action"),
+        text("state"),
+        text("comment"),
+        sa.PrimaryKeyConstraint("vid", "n", name=op.f("decisions_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "definition_grants",
+        big("did"),
+        text("permission"),
+        text("grantee"),
+        big("tid"),
+        sa.PrimaryKeyConstraint("did", "permission", "grantee", name=op.f("definition_grants_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("definition_grants_grantee", "definition_grants", ["tid", "grantee", "permission", "did"])
+    op.create_index(
+        "definition_grants_viewers",
+        "definition_grants",
+        ["tid", "did"],
+        sqlite_where=sa.text("permission = 'viewer'"),
+        postgresql_where=sa.text("permission = 'viewer'"),
+    )
+    op.create_table(
         "definition_values",
         big("did"),
         text("key"),
@@ -79,6 +114,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("code"),
         big("latest"),
         big("created_at"),
+        big("active", nullable=True),
+        text("permissions"),
+        big("rev"),
         sa.PrimaryKeyConstraint("did", name=op.f("definitions_pkey")),
         sa.UniqueConstraint("tid", "code", name=op.f("definitions_tid_code_key")),
         sa.UniqueConstraint("tid", "id", name=op.f("definitions_tid_id_key")),
@@ -135,8 +173,10 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         "groups",
         big("gid"),
         big("tid"),
-        text("code"),
+        sa.Column("code", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         text("name"),
+        big("created_at"),
+        big("rev"),
         sa.PrimaryKeyConstraint("gid", name=op.f("groups_pkey")),
         sa.UniqueConstraint("tid", "code", name=op.f("groups_tid_code_key")),
         sqlite_strict=True,
@@ -466,6 +506,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_where=sa.text("parent_pid IS NOT NULL"),
         postgresql_where=sa.text("parent_pid IS NOT NULL"),
     )
+    op.create_index("processes_starter", "processes", ["tid", "created_by", "pid"])
     op.create_index("processes_status", "processes", ["tid", "status", "pid"])
     op.create_table(
         "receivers",
@@ -597,6 +638,9 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("code"),
         text("name"),
         big("created_at"),
+        text("approval"),
+        sa.Column("four_eyes", SMALL, nullable=False),
+        big("rev"),
         sa.PrimaryKeyConstraint("tid", name=op.f("tenants_pkey")),
         sa.UniqueConstraint("code", name=op.f("tenants_code_key")),
         sa.UniqueConstraint("id", name=op.f("tenants_id_key")),
@@ -628,21 +672,39 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_with_rowid=False,
     )
     op.create_index("tokens_expiry", "tokens", ["expires_at"])
+    op.create_index("tokens_principal", "tokens", ["tid", "principal"])
     op.create_table(
         "users",
         big("uid"),
         big("tid"),
         text("id"),
-        text("email"),
+        sa.Column("email", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
         text("name"),
         text("password_hash", nullable=True),
         text("roles"),
         big("created_at"),
         sa.Column("disabled", SMALL, nullable=False),
+        sa.Column("folded", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        big("rev"),
         sa.PrimaryKeyConstraint("uid", name=op.f("users_pkey")),
         sa.UniqueConstraint("id", name=op.f("users_id_key")),
         sa.UniqueConstraint("tid", "email", name=op.f("users_tid_email_key")),
         sqlite_strict=True,
+    )
+    op.create_index(
+        "users_disabled",
+        "users",
+        ["tid", "email"],
+        sqlite_where=sa.text("disabled = 1"),
+        postgresql_where=sa.text("disabled = 1"),
+    )
+    op.create_index("users_name", "users", ["tid", "folded", "uid"])
+    op.create_index(
+        "users_roles",
+        "users",
+        ["tid", "uid"],
+        sqlite_where=sa.text("roles <> '[]'"),
+        postgresql_where=sa.text("roles <> '[]'"),
     )
     op.create_table(
         "versions",
