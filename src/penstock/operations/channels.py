@@ -110,9 +110,12 @@ class Channel:
     def join(self, stream: Stream) -> bool:
         """Take a stream in from where the channel is; False when it is behind what is kept."""
         if stream.position < self.position:
-            if stream.wanted.mine or stream.position < self._recent_from:
+            missed = [told for told in self._recent if told.feed > stream.position]
+            # more than may wait would make it fall behind at once
+            too_much = sum(told.size for told in missed) > BATCH_BYTES
+            if stream.wanted.mine or stream.position < self._recent_from or too_much:
                 return False
-            for told in self._recent:
+            for told in missed:
                 stream.offer(told)
         self._set(stream).add(stream)
         stream.bucket = self._hub.bucket(self, stream)
