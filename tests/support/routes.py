@@ -79,12 +79,13 @@ def path_of(route: Route[Any], **ids: Any) -> str:
     unknown = str(uuid.uuid4())
     owner = unknown if route.path.startswith("/processes") else "no_such_code"
     own = f"{unknown}.1" if route.path.startswith("/jobs/{id}") else unknown
+    name = "made_by_a_test" if route.operation in MAKING else "no_such_name"
     values = {
         "id": own,
         "owner": owner,
         "code": "no_such_code",
         "key": "a_key",
-        "name": "no_such_name",
+        "name": name,
         "number": 1,
         "document": unknown,
         **ids,
