@@ -32,6 +32,7 @@ from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
 from penstock.errors import PenstockError, Unavailable
 from penstock.identity.tokens import RANDOM_BYTES, new_secret
+from penstock.operations.bulk_running import BulkRunner
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.people import Credentials, NewUser, seed
 from penstock.outbound import Outbound
@@ -69,6 +70,7 @@ class Platform:
     engine: EmbeddedEngine
     loops: Loops
     operations: Context
+    bulk: BulkRunner
     credentials: Credentials
     cursor_key: bytes
     ended: list[str] = field(default_factory=list)
@@ -83,7 +85,8 @@ class Platform:
             loops = Loops(store, engine)
             operations = Context(store, engine)
             credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
-            return cls(settings, store, engine, loops, operations, credentials, _installation_key(store))
+            bulk = BulkRunner(operations)
+            return cls(settings, store, engine, loops, operations, bulk, credentials, _installation_key(store))
         except BaseException:
             store.close()
             raise
@@ -99,6 +102,7 @@ class Platform:
         tasks = [
             asyncio.create_task(self.loops.run(), name="loops"),
             asyncio.create_task(http.run(), name="http jobs"),
+            asyncio.create_task(self.bulk.run(), name="bulk operations"),
             asyncio.create_task(retention.run(self.store, settings.retention_days), name="retention"),
         ]
         for task in tasks:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import penstock
-from penstock.api import definitions, processes, work
+from penstock.api import bulk, definitions, processes, work
 from penstock.api.door import Native
 from penstock.web.auth import bearer
 from penstock.web.openapi import describe
 from penstock.web.routing import Door
 
 PREFIX = "/api/v1"
-ROUTES = (*definitions.ROUTES, *processes.ROUTES, *work.ROUTES)
+ROUTES = (*definitions.ROUTES, *processes.ROUTES, *bulk.ROUTES, *work.ROUTES)
 
 
 def door(native: Native, max_body: int) -> Door[Native]:
@@ -24,7 +24,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
         max_body=max_body,
-        description="Definitions, processes, items, jobs, values, messages and signals.",
+        description="Definitions, processes, bulk operations, items, jobs, values, messages and signals.",
     )
     describe(made)
     return made

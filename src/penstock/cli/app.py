@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from penstock import __version__
-from penstock.cli import commands, definitions, inbox, processes, server, testing, values, work
+from penstock.cli import bulk, commands, definitions, inbox, processes, server, testing, values, work
 
 # Typer's usage errors are click's, which newer typers bring along under another name.
 _Usage: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -79,5 +79,5 @@ def root(
     """One durable engine for people, code, robots and devices."""
 
 
-for room in (server, definitions, testing, processes, commands, inbox, values, work):
+for room in (server, definitions, testing, processes, commands, bulk, inbox, values, work):
     room.register(app)

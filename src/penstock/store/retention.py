@@ -7,6 +7,7 @@ the whole table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, delete, select
 
@@ -49,19 +50,17 @@ def remove(tx: Tx, pids: list[int]) -> None:
     for pid in pids:
         row = tx.get(PROCESSES, (pid,))
         if row is not None:
-            _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])
+            _remove_search(tx, dict(zip(PROCESSES.columns, row, strict=True)))
         tx.uncache("process", pid)
     for statement in _DELETE:
         tx.execute(statement, {"pids": pids})
 
 
-def _remove_search(tx: Tx, pid: int, *, tid: int, did: int, vid: int) -> None:
-    names = definitions.version(tx, vid)[1].search
-    if not names:
-        return
+def _remove_search(tx: Tx, row: dict[str, Any]) -> None:
+    version = definitions.version(tx, row["vid"])[1]
     data = {}
-    for name in ("input", "metadata", "entity"):
-        row = tx.get(DATA, (pid, name))
-        if row is not None:
-            data[name] = codec.decode_json(row[2])
-    search.remove(tx, tid, did, pid, names, data)
+    for name in ("input", "metadata", "entity") if version.search else ():
+        found = tx.get(DATA, (row["pid"], name))
+        if found is not None:
+            data[name] = codec.decode_json(found[2])
+    search.remove(tx, row, version, data)

@@ -94,6 +94,9 @@ HISTORY = Rows(tables.history, append=True)
 IDEMPOTENCY = Rows(tables.idempotency, append=True)
 PROCESS_VALUES = Rows(tables.process_values)
 DEFINITION_VALUES = Rows(tables.definition_values)
+BULKS = Rows(tables.bulks)
+BULK_RESULTS = Rows(tables.bulk_results)
+JOURNAL = Rows(tables.journal, append=True)
 
 
 def merge(into: Writes, own: Writes) -> None:
