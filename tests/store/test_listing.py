@@ -114,7 +114,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("peek", [2, 10_000])
+@pytest.mark.parametrize("peek", [2, 2_000])
 def test_every_filter_in_every_order_page_by_page(filled, monkeypatch, peek):
     """Whichever range is read: all of them are large when hardly any is counted."""
     monkeypatch.setattr(listing, "PEEK", (peek, 2 * peek))
@@ -159,8 +159,8 @@ class Recording:
 
 
 def asked():
-    for (wanted, _), sort, size in itertools.product(WANTED, SORTS, (5, 100_000)):
-        if sort == "modified" and size == 100_000:
+    for (wanted, _), sort, size in itertools.product(WANTED, SORTS, (5, 20_000)):
+        if sort == "modified" and size == 20_000:
             continue  # it sorts what it has
         reader = Recording(size)
         after = {"created": (5, 1)}.get(sort, (5, 5, 1))
