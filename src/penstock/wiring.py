@@ -41,6 +41,7 @@ from penstock.engines.schedules import Scheduler
 from penstock.errors import Invalid, PenstockError, Unavailable
 from penstock.identity.keys import KEY_BYTES, Keys, encode_key
 from penstock.identity.tokens import RANDOM_BYTES, new_secret
+from penstock.operations.bulk_running import BulkRunner
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials, NewUser, seed
@@ -93,6 +94,7 @@ class Platform:
     client: Outbound
     calls: Calls
     operations: Context
+    bulk: BulkRunner
     credentials: Credentials
     cursor_key: bytes
     blobs: Blobs
@@ -118,6 +120,7 @@ class Platform:
                 engine=engine,
                 loops=Loops(store, engine),
                 scheduler=Scheduler(store, engine),
+                bulk=BulkRunner(operations),
                 client=client,
                 calls=calls,
                 operations=operations,
@@ -141,6 +144,7 @@ class Platform:
             asyncio.create_task(http.run(), name="http jobs"),
             asyncio.create_task(self.operations.streams.run(), name="event streams"),
             asyncio.create_task(self.sealer.run(), name="sealer"),
+            asyncio.create_task(self.bulk.run(), name="bulk operations"),
             asyncio.create_task(retention.run(self.store, self.settings.retention_days), name="retention"),
             asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]

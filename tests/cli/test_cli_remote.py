@@ -166,6 +166,47 @@ def test_migrate_process(server):
     assert "no counterpart" in answer.stdout
 
 
+BULK = {
+    "id": "b1",
+    "command": "cancel",
+    "state": "RUNNING",
+    "total": 2,
+    "done": 0,
+    "created_at": "2026-01-02T03:04:05Z",
+}
+
+
+def test_bulk(server):
+    failure = {"process": "p2", "outcome": "FAILED", "code": "forbidden", "detail": "may not [cancel]", "problems": []}
+    server.answers |= {
+        "POST /bulk": Answer(202, BULK),
+        "GET /bulk/b1": [ok(**BULK | {"done": 1}), ok(**BULK | {"state": "DONE", "done": 1, "failed": 1})],
+        "GET /bulk/b1/results": ok(items=[failure]),
+    }
+    answer = server.run("bulk", "cancel", "--definition", "loan", "--status", "failed", "--search", "metadata.a=1")
+    assert answer.exit_code == 1, "one failed"
+    assert "may not [cancel]" in answer.stdout
+    assert server.there.calls[0].json == {
+        "command": "cancel", "arguments": {},
+        "filter": {"definition": "loan", "status": ["FAILED"], "search": {"metadata.a": "1"}},
+    }  # fmt: skip
+    answer = server.json("bulk", "migrate", "p1", "--arguments", '{"version": 2}', "--dry-run", "--no-wait")
+    assert answer["bulk"]["state"] == "RUNNING"
+    assert server.there.calls[-1].json == {
+        "command": "migrate", "ids": ["p1"], "arguments": {"version": 2}, "dry_run": True,
+    }  # fmt: skip
+
+
+def test_bulks(server):
+    server.answers |= {
+        "GET /bulk": ok(items=[BULK]),
+        "POST /bulk/b1/cancel": ok(**BULK | {"state": "CANCELLED"}),
+        "GET /bulk/b1/results": ok(items=[]),
+    }
+    assert "b1" in server.run("bulks").stdout
+    assert server.json("bulks", "b1", "--cancel")["bulk"]["state"] == "CANCELLED"
+
+
 def test_signals_and_messages(server):
     server.answers |= {
         "POST /processes/p1/signal": ok(delivered=1),

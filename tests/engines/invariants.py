@@ -271,16 +271,17 @@ class Checked:
 
     def searchable(self) -> list[str]:
         data = {row["name"]: codec.decode_json(row["value"]) for row in self.rows["data"]}
-        expected = set()
-        for name in self.version.search:
-            root, *path = name.split(".")
-            value = data.get(root)
-            for part in path:
-                value = value.get(part) if isinstance(value, dict) else None
-            if search.text_of(value) is not None:
-                expected.add((name, search.text_of(value)))
-        have = {(row["name"], row["value"]) for row in self.rows["search"]}
-        return [f"search: {sorted(have)}, not {sorted(expected)}"] if have != expected else []
+        row = self.database.processes[self.pid]
+        expected = {("created_by", row["created_by"])}
+        if row["ended_at"] is not None:
+            expected.add(("ended", search.time_key(row["ended_at"])))
+        if row["incidents"]:
+            expected.add(("incidents", ""))
+        expected |= search.entries(self.version, data)
+        have = {(entry["name"], entry["value"]) for entry in self.rows["search"]}
+        times = {entry["created_at"] for entry in self.rows["search"]} - {row["created_at"]}
+        problems = [f"search: {sorted(have)}, not {sorted(expected)}"] if have != expected else []
+        return problems + [f"search: {sorted(times)} are not when it was created" for _ in times]
 
     # -- the fold --------------------------------------------------------------------------------------------------
 

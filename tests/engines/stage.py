@@ -11,12 +11,13 @@ from typing import Any
 
 from engines import invariants
 from penstock.config import Settings
-from penstock.core.requests import Filter, ItemFilter
+from penstock.core.requests import Condition, Filter, ItemFilter, VisitFilter
 from penstock.errors import Invalid, PenstockError
 from penstock.identity.model import Actor, Kind, Tenant
-from penstock.operations import definitions, items, jobs, messages, people, processes
+from penstock.operations import definitions, items, jobs, messages, people, processes, reading
+from penstock.operations.commands import Commands
 from penstock.operations.jobs import Completed, Failed, Poll, Thrown, job_id
-from penstock.operations.processes import Commands, StartProcess
+from penstock.operations.processes import StartProcess
 from penstock.store import feed, seals
 from penstock.store import people as stored_people
 from penstock.wiring import Platform
@@ -139,16 +140,16 @@ class Stage:
         )
         return found.items
 
-    async def search(self, *conditions: tuple[str, str], **wanted: Any) -> list[str]:
-        found = await processes.listed(
-            self.ctx, self.actor, Filter(search=conditions, **wanted), None, 1000, oldest=True
-        )
+    async def search(self, *conditions: tuple[str, ...], **wanted: Any) -> list[str]:
+        """Ids of the processes that meet all conditions (name, value[, op]), oldest first."""
+        search = tuple(Condition(*each) for each in conditions)
+        found = await reading.listed(self.ctx, self.actor, Filter(search=search, oldest=True, **wanted), None, 1000)
         return [process.id for process in found.items]
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
     async def show(self, id: str) -> Any:
-        return await processes.get(self.ctx, self.actor, id)
+        return await reading.get(self.ctx, self.actor, id)
 
     async def status(self, id: str) -> str:
         return (await self.show(id)).status
@@ -157,11 +158,11 @@ class Stage:
         return await self.ctx.pid(self.tid, id)
 
     async def visits(self, id: str, node: str | None = None) -> list[Any]:
-        found = (await processes.visits(self.ctx, self.actor, id, None, 100_000)).items
+        found = (await reading.visits(self.ctx, self.actor, id, VisitFilter(), None, 100_000)).items
         return [visit for visit in found if node is None or visit.node == node]
 
     async def events(self, id: str) -> list[str]:
-        return [entry.type for entry in (await processes.history(self.ctx, self.actor, id, None, 100_000)).items]
+        return [entry.type for entry in (await reading.history(self.ctx, self.actor, id, None, 100_000)).items]
 
     async def rows(self, statement: str, *params: Any) -> list[tuple[Any, ...]]:
         return await self.store.async_read(lambda read: read.rows(statement, params))

@@ -8,8 +8,8 @@ from engines.stage import ONCE, gathered, graph, job, scope
 from penstock.core.events import Failure
 from penstock.errors import AlreadyExists, Conflict, Forbidden, Invalid, LeaseLost, NotFound, WrongState
 from penstock.operations import items, jobs, values
+from penstock.operations.commands import Commands
 from penstock.operations.jobs import Extend, job_id
-from penstock.operations.processes import Commands
 
 LINE = graph("line", {"a": job("a"), "b": job("b"), "c": job("c")}, ("a", "b"), ("b", "c"))
 
@@ -293,7 +293,7 @@ def test_migrate(play):
         moved = await stage.do("migrate", id, 2, {"a": "a2", "b": "b2"}, dry_run=False)
         assert moved.process.version == 2
         stage.began[await stage.pid(id)] = 1
-        assert await stage.search(("metadata.x", "one")) == []
+        assert await stage.search(("metadata.x", "one"), definition="mig") == []
         assert await stage.search(("metadata.y", "two")) == [id]
         await stage.check()
         await stage.overdue()
@@ -325,6 +325,7 @@ def test_search_follows_metadata(play):
             for n in range(4)
         ]
         assert await stage.search(("metadata.customer", "old")) == ids
+        assert await stage.search(("metadata.customer", "o", "prefix"), ("", "ol", "prefix")) == ids
         assert await stage.search(("input.number", "0.5")) == [ids[1]]
         assert await stage.search(("input.number", "1")) == [ids[2]]
         assert await stage.search(("metadata.deep.er", "3"), definition="find") == [ids[3]]

@@ -190,12 +190,23 @@ def test_processes_are_found_by_what_their_definition_lists(api: Api, ana: Api):
     assert found(**{"metadata.customer": "c1"}) == [5, 3, 1]
     assert found(**{"metadata.customer": "c1", "input.number": "3"}) == [3]
     assert found(**{"entity.kind.name": "k", "limit": 4}) == [5, 4, 3, 2, 1, 0]
-    assert found(**{"metadata.other": "x"}) == []
+    assert found(**{"input.number[from]": "1", "input.number[to]": "3"}) == [2, 1]
+    assert found(**{"metadata.customer[prefix]": "c", "input.number[from]": "4"}) == [5, 4]
+    assert found(q="C1 k") == [5, 3, 1]
+    assert found(q="c9") == []
+    refused = api.get("/processes", 400, definition=code, **{"metadata.other": "x"})
+    assert refused["problems"][0]["pointer"] == "metadata.other"
+    assert "metadata.customer" in refused["detail"], "what is known is told"
     assert found(status="SUSPENDED") == [0]
     assert found(status=["SUSPENDED", "CANCELLED"]) == [1, 0]
     assert found(created_by="user:ana@example.com") == [5]
     assert found(version=1) == [5, 4, 3, 2, 1, 0]
     assert found(version=2) == []
+    assert found(incidents="true") == []
+    assert found(sort="modified")[:2] == [1, 0]
+    assert found(sort="ended") == [1]
+    assert found(ended_from=api.process(ids[1])["ended_at"]) == [1]
+    assert found(ended_to=api.process(ids[1])["ended_at"]) == []
     third = api.process(ids[3])["created_at"]
     assert found(created_from=third)[-1] <= 3
     assert 3 not in found(created_to=third)

@@ -1,14 +1,14 @@
 """Every statement of the store's own rooms finds its rows by an index; and the lists."""
 
 import contextlib
-import itertools
 
 import pytest
 from sqlalchemy.sql import Delete, Select, Update
 
-from penstock.core.requests import Filter, UserFilter, Viewer
+from penstock.core.requests import UserFilter, Viewer
 from penstock.store import (
     Store,
+    bulks,
     carrying,
     cascade,
     decisions,
@@ -27,19 +27,32 @@ from penstock.store import (
     people,
     processes,
     retention,
-    search,
     starters,
     timers,
     values,
     visibility,
 )
-from penstock.store.rows import DEFINITIONS, PROCESSES, SEARCH, VERSIONS
-from penstock.store.visibility import Sight
+from penstock.store.rows import DEFINITIONS, PROCESSES, VERSIONS
 from store.making import row
 
 MODULES = (
-    *(carrying, cascade, definitions, feed, held, idempotency, inbox, items, jobs, lookups, messages, outbox, people),
-    *(processes, retention, search, starters, timers, values, decisions, directory, grants, visibility),
+    *(
+        bulks,
+        carrying,
+        cascade,
+        definitions,
+        feed,
+        held,
+        idempotency,
+        inbox,
+        items,
+        jobs,
+        lookups,
+        messages,
+        outbox,
+        people,
+    ),
+    *(processes, retention, starters, timers, values, decisions, directory, grants, visibility),
 )
 
 WALKS = {
@@ -47,6 +60,9 @@ WALKS = {
     ("retention", "_OLD"): "a reader's, in the background",
     ("feed", "_NUMBER"): "PostgreSQL's alone, by its own index",
     ("lookups", "_PROCESSES"): "asked for the keys of a page",
+    ("bulks", "_ROW"): "the columns, for others to choose from",
+    ("bulks", "_RUNNING"): "in the order of its partial index, which has what runs alone",
+    ("bulks", "_OLD"): "operations are few",
     ("inbox", "_PIDS"): "in the order of its index, from where the last look ended",
 }
 
@@ -80,21 +96,11 @@ def own_statements():
 def asked_statements():
     """Statements that are made when they are asked."""
     reader = Recording()
-    status = ("RUNNING",)
 
     def ask(call, *args, **more):
         with contextlib.suppress(TypeError, ValueError, KeyError):  # the rows are made up
             call(*args, **more)
 
-    for wanted in (
-        Filter(),
-        Filter(statuses=status),
-        Filter(definition="d", version=1),
-        Filter(search=(("metadata.a", "x"),), definition="d"),
-        Filter(created_from=1, created_to=2, created_by="app:x"),
-    ):
-        for oldest in (True, False):
-            ask(lookups.filtered, reader, 1, wanted, 5, 10, oldest=oldest)
     ask(lookups.latest_versions, reader, 1, 0, 10)
     ask(lookups.versions, reader, 1, "c", 5, 10)
     for wanted in (
@@ -109,17 +115,7 @@ def asked_statements():
     ask(directory.groups, reader, 1, "a", 10)
     ask(directory.applications, reader, 1, 5, 10)
     viewer = Viewer("user:a", ("user:a", "group:b", "role:everyone"))
-    for seen in (Sight((5,), (6, 7)), Sight((5,)), Sight((5,), nothing=True)):
-        for wanted in (
-            Filter(),
-            Filter(statuses=status),
-            Filter(definition="d"),
-            Filter(search=(("metadata.a", "x"),)),
-        ):
-            narrowing = lookups._narrowing(1, wanted, 5, oldest=False)
-            page = lookups._pids(1, wanted, 5, 10, seen, oldest=False)
-            page = visibility.with_own(page, 1, viewer, seen.hidden, narrowing, 10, oldest=False)
-            reader.asked.append((page, {}))
+    reader.asked.append((visibility.concerned(1, viewer), {}))
     for i, (statement, params) in enumerate(reader.asked):
         yield pytest.param(statement, params, id=f"asked {i}")
 
@@ -198,41 +194,9 @@ def filled(store):
                 row(PROCESSES, pid=pid, tid=tid, id=f"p{pid}", did=did, vid=did, status=STATES[pid % 5], created_at=pid,
                     created_by=f"user:{pid % 4}"),
             )  # fmt: skip
-            tx.put(SEARCH, (tid, did, "metadata.a", str(pid % 7), pid))
-            tx.put(SEARCH, (tid, did, "metadata.b", str(pid % 2), pid))
 
     store.submit(unit).result(30)
     return store
-
-
-PROCESSES_WANTED = [
-    (Filter(), lambda pid: True),
-    (Filter(statuses=("FAILED",)), lambda pid: pid % 5 == 2),
-    (Filter(statuses=("FAILED", "RUNNING")), lambda pid: pid % 5 in (0, 2)),
-    (Filter(definition="d1"), lambda pid: pid % 3 == 1),
-    (Filter(definition="d1", statuses=("RUNNING",)), lambda pid: pid % 3 == 1 and pid % 5 == 0),
-    (Filter(definition="d1", version=1), lambda pid: pid % 3 == 1),
-    (Filter(definition="d1", version=2), lambda pid: False),
-    (Filter(definition="nobody"), lambda pid: False),
-    (Filter(version=1, created_by="user:1"), lambda pid: pid % 4 == 1),
-    (Filter(created_from=50, created_to=60), lambda pid: 50 <= pid < 60),
-    (Filter(search=(("metadata.a", "3"),)), lambda pid: pid % 7 == 3),
-    (Filter(search=(("metadata.a", "3"), ("metadata.b", "1"))), lambda pid: pid % 7 == 3 and pid % 2 == 1),
-    (Filter(search=(("metadata.a", "3"),), definition="d2"), lambda pid: pid % 7 == 3 and pid % 3 == 2),
-    (Filter(search=(("metadata.a", "3"),), statuses=("FAILED",)), lambda pid: pid % 7 == 3 and pid % 5 == 2),
-]
-
-
-def test_pages_of_processes(filled):
-    for (wanted, holds), oldest, tid in itertools.product(PROCESSES_WANTED, (True, False), (1, 2)):
-        expected = [pid for pid in range(1, 201) if 1 + pid % 2 == tid and holds(pid)]
-        found = pages(
-            filled,
-            lambda read, after, t=tid, w=wanted, o=oldest: lookups.filtered(
-                read, t, w, after and after[0], 7, oldest=o
-            ),
-        )
-        assert found == sorted(expected, reverse=not oldest), wanted
 
 
 def pages(store, page_after):

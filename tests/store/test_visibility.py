@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from penstock.core.requests import Filter, Viewer
-from penstock.store import grants, lookups, visibility
+from penstock.core.requests import Condition, Filter, Viewer
+from penstock.store import grants, listing, search, visibility
 from penstock.store.rows import DEFINITIONS, ITEM_GRANTS, ITEMS, PROCESSES, SEARCH, VERSIONS
 from store.making import row
 
@@ -52,8 +52,9 @@ def filled(store):
         for pid in range(1, 401):
             did = 10 + pid % 5
             given = {"tid": 1, "did": did, "vid": did, "status": STATES[pid % 3], "created_by": starter(pid)}
-            tx.put(PROCESSES, row(PROCESSES, pid=pid, id=f"p{pid}", **given))
-            tx.put(SEARCH, (1, did, "input.a", str(pid % 2), pid))
+            tx.put(PROCESSES, row(PROCESSES, pid=pid, id=f"p{pid}", created_at=pid // 3, **given))
+            tx.put(SEARCH, (1, "input.a", search.text_key(str(pid % 2)), pid // 3, pid))
+            tx.put(SEARCH, (1, search.CREATED_BY, starter(pid), pid // 3, pid))
             if granted(pid):
                 for n, grantee in enumerate(("group:mine", ME)):
                     tx.put(ITEM_GRANTS, (1, grantee, pid, n))
@@ -74,8 +75,11 @@ WANTED = [
     (Filter(definition="d11", statuses=("FAILED",)), lambda pid: pid % 5 == 1 and pid % 3 == 2),
     (Filter(definition="d12"), lambda pid: pid % 5 == 2),
     (Filter(definition="nobody"), lambda pid: False),
-    (Filter(search=(("input.a", "1"),)), lambda pid: pid % 2 == 1),
-    (Filter(search=(("input.a", "1"),), definition="d14"), lambda pid: pid % 2 == 1 and pid % 5 == 4),
+    (Filter(search=(Condition("input.a", "1", "is"),)), lambda pid: pid % 2 == 1),
+    (
+        Filter(search=(Condition("input.a", "1", "is"),), definition="d14"),
+        lambda pid: pid % 2 == 1 and pid % 5 == 4,
+    ),
     (Filter(created_by=ME), lambda pid: pid % 11 == 0),
 ]
 
@@ -94,11 +98,11 @@ def test_pages_hold_what_is_seen(filled, monkeypatch, ranges):
 def pages(store, wanted, *, oldest):
     found, after = [], None
     while True:
-        page = store.read(lambda read, a=after: lookups.filtered(read, 1, wanted, a, 7, oldest=oldest))
+        page = store.read(lambda read, a=after: listing.page(read, 1, wanted._replace(oldest=oldest), a, 7))
         found += [each.pid for each in page]
         if len(page) < 7:
             return found
-        after = page[-1].pid
+        after = page[-1].position
 
 
 def test_a_page_and_a_look_at_one_agree(filled):

@@ -13,7 +13,7 @@ from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, page, position
 from penstock.core.durations import format_time
 from penstock.errors import Forbidden, Invalid, LimitExceeded, NotFound, Problem, Unauthenticated, Unavailable
-from penstock.operations import audit, processes
+from penstock.operations import audit, reading
 from penstock.operations.channels import Streams
 from penstock.operations.events import Mark, Stream, Told, Wanted
 from penstock.operations.views import Event as View
@@ -146,7 +146,7 @@ async def _stream(
 ) -> Streamed:
     after, name = _after(call)
     ctx, actor = call.door.operations, call.actor
-    pid, id = (None, None) if process is None else await processes.readable(ctx, actor, process)
+    pid, id = (None, None) if process is None else await reading.readable(ctx, actor, process)
     wanted = Wanted(process=id, pid=pid, definition=definition, types=frozenset(types), mine=mine)
     streams: Streams = ctx.streams
     stream = await streams.open(actor, wanted, after, name)

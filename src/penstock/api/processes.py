@@ -6,23 +6,21 @@ from typing import Any
 
 from msgspec import UNSET
 
-from penstock.api import mapping, models
+from penstock.api import filters, mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
-from penstock.core.requests import Filter
-from penstock.core.state import Status
 from penstock.errors import (
     AlreadyExists,
     Conflict,
     Forbidden,
-    Invalid,
+    LimitExceeded,
     NotFound,
     PenstockError,
-    Problem,
     TooLarge,
     WrongState,
 )
-from penstock.operations import processes
-from penstock.operations.processes import Commands, StartProcess
+from penstock.operations import processes, reading
+from penstock.operations.commands import Commands
+from penstock.operations.processes import StartProcess
 from penstock.web.routing import Reply, Route
 
 
@@ -56,53 +54,33 @@ async def start_many(call: ApiCall) -> models.StartedMany:
 
 
 async def listed(call: ApiCall) -> models.Processes:
-    query: models.ProcessQuery = call.query
-    known = {status.value for status in Status}
-    for status in query.status:
-        if status not in known:
-            message = f"{status!r} is not one of {', '.join(sorted(known))}"
-            raise Invalid(f"status: {message}", [Problem("status", message, "status")])
-    search = [
-        (f"{root}.{name}", value)
-        for root in ("entity", "input", "metadata")
-        for name, value in sorted(getattr(query, root).items())
-    ]
-    wanted = Filter(
-        statuses=tuple(query.status),
-        definition=query.definition,
-        version=query.version,
-        created_from=mapping.parse_moment(query.created_from, "created_from"),
-        created_to=mapping.parse_moment(query.created_to, "created_to"),
-        created_by=query.created_by,
-        search=tuple(search),
+    operations, query = call.door.operations, call.query
+    wanted = filters.parse_list(query)
+    wanted = wanted._replace(
+        parent_pid=await reading.parent_of(operations, call.actor, query.parent),
+        search=wanted.search + reading.words(query.q),
     )
-    found = await processes.listed(
-        call.door.operations,
-        call.actor,
-        wanted,
-        position(call, call.actor),
-        query.limit,
-        oldest=query.order == "oldest",
-    )
+    found = await reading.listed(operations, call.actor, wanted, position(call, call.actor), query.limit)
     return page(  # type: ignore[no-any-return]
         call, call.actor, found, lambda view: mapping.render_process(view, whole=False), models.Processes
     )
 
 
 async def get(call: ApiCall) -> models.Process:
-    return mapping.render_process(await processes.get(call.door.operations, call.actor, call.path["id"]), whole=True)
+    return mapping.render_process(await reading.get(call.door.operations, call.actor, call.path["id"]), whole=True)
 
 
 async def history(call: ApiCall) -> models.History:
-    found = await processes.history(
+    found = await reading.history(
         call.door.operations, call.actor, call.path["id"], position(call, call.actor), call.query.limit
     )
     return page(call, call.actor, found, mapping.render_history, models.History)  # type: ignore[no-any-return]
 
 
 async def visits(call: ApiCall) -> models.Visits:
-    found = await processes.visits(
-        call.door.operations, call.actor, call.path["id"], position(call, call.actor), call.query.limit
+    wanted = filters.parse_visits(call.query)
+    found = await reading.visits(
+        call.door.operations, call.actor, call.path["id"], wanted, position(call, call.actor), call.query.limit
     )
     return page(call, call.actor, found, mapping.render_visit, models.Visits)  # type: ignore[no-any-return]
 
@@ -215,8 +193,10 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/processes", operation="listProcesses",
-        summary="Processes, newest first; `metadata.NAME=`, `input.NAME=`, `entity.NAME=` search what definitions list",
-        handler=listed, query=models.ProcessQuery, response=models.Processes, tag="Processes",
+        summary="Processes; `metadata.NAME=`, `input.NAME=`, `entity.NAME=` search what definitions list",
+        description="`NAME[prefix]=`, `NAME[from]=` (at least) and `NAME[to]=` (less than) search a range; `q` finds the "
+        "beginnings of words in searchable values.",
+        handler=listed, query=models.ProcessQuery, response=models.Processes, errors=(LimitExceeded,), tag="Processes",
     ),
     Route(
         method="GET", path="/processes/{id}", operation="getProcess", summary="A process with its data",
@@ -228,7 +208,7 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/processes/{id}/visits", operation="listVisits",
-        summary="Activations of nodes, with input, output, attempts and times", handler=visits, query=models.Paged,
+        summary="Activations of nodes, with input, output, attempts and times", handler=visits, query=models.VisitQuery,
         response=models.Visits, errors=(NotFound,), tag="Processes",
     ),
     _command("complete", "End a process that is driven from outside", complete, models.Complete),

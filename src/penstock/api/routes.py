@@ -5,6 +5,7 @@ from __future__ import annotations
 import penstock
 from penstock.api import (
     approval,
+    bulk,
     connections,
     definitions,
     documents,
@@ -27,6 +28,7 @@ ROUTES = (
     *approval.ROUTES,
     *processes.ROUTES,
     *items.ROUTES,
+    *bulk.ROUTES,
     *work.ROUTES,
     *documents.ROUTES,
     *schedules.ROUTES,
@@ -47,7 +49,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
         max_body=max_body,
-        description="Definitions, processes, items, jobs, values, messages, documents, schedules, secrets, audit and events; people and what they may.",
+        description="Definitions, processes, bulk operations, items, jobs, values, messages, documents, schedules, secrets, audit and events; people and what they may.",
     )
     describe(made, words=WORDS, tags=TOPICS)
     return made

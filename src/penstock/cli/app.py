@@ -16,6 +16,7 @@ from penstock import __version__
 from penstock.cli import (
     approval,
     audit,
+    bulk,
     commands,
     definitions,
     documents,
@@ -100,6 +101,7 @@ for room in (
     processes,
     commands,
     schedules,
+    bulk,
     inbox,
     documents,
     values,

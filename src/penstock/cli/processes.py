@@ -80,9 +80,20 @@ def ps(  # noqa: PLR0913 - the filters of the call
     created_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Created before.")] = None,
     created_by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL")] = None,
     search: Annotated[
-        list[str] | None, typer.Option("--search", metavar="PATH=VALUE", help="As metadata.customer=ACME; may repeat.")
+        list[str] | None,
+        typer.Option(
+            "--search", metavar="PATH=VALUE", help="As metadata.customer=ACME or input.amount[from]=5; may repeat."
+        ),
     ] = None,
-    order: Annotated[str | None, typer.Option("--order")] = None,
+    ended_from: Annotated[str | None, typer.Option("--ended-from", metavar="TIME", help="Ended at or after.")] = None,
+    ended_to: Annotated[str | None, typer.Option("--ended-to", metavar="TIME", help="Ended before.")] = None,
+    parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Called by this process.")] = None,
+    incidents: Annotated[bool | None, typer.Option("--incidents/--no-incidents", help="With or without any.")] = None,
+    words: Annotated[
+        str | None, typer.Option("--words", "-q", help="Beginnings of words in searchable values.")
+    ] = None,
+    sort: Annotated[str | None, typer.Option("--sort", help="created, ended or modified.")] = None,
+    order: Annotated[str | None, typer.Option("--order", help="newest or oldest.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option("--cursor", help="From the `next` of the list before.")] = None,
 ) -> None:
@@ -91,7 +102,8 @@ def ps(  # noqa: PLR0913 - the filters of the call
     states, wanted = [each.upper() for each in status or []], pairs(search, "--search")
     page = session.client.processes.list(
         status=states, definition=definition, version=version, created_from=after, created_to=before,
-        created_by=created_by, search=wanted, order=order, limit=limit, cursor=cursor,
+        created_by=created_by, ended_from=instant(ended_from, "--ended-from"), ended_to=instant(ended_to, "--ended-to"),
+        parent=parent, incidents=incidents, search=wanted, q=words, sort=sort, order=order, limit=limit, cursor=cursor,
     )  # fmt: skip
     rows = [
         [

@@ -143,15 +143,24 @@ class Processes(Namespace[M]):
         created_from: datetime | None = None,
         created_to: datetime | None = None,
         created_by: str | None = None,
+        ended_from: datetime | None = None,
+        ended_to: datetime | None = None,
+        parent: str | None = None,
+        incidents: bool | None = None,
         search: Mapping[str, str] | None = None,
+        q: str | None = None,
+        sort: str | None = None,
         order: str | None = None,
         limit: int | None = None,
         cursor: str | None = None,
     ) -> Request[models.Page[models.Process]]:
-        """`search` maps `metadata.NAME`, `input.NAME` or `entity.NAME` to what it must be."""
+        """`search` maps `metadata.NAME`, `input.NAME` or `entity.NAME`, and these with `[prefix]`, `[from]` or `[to]`, to
+        what is wanted; `q` finds beginnings of words. `sort`: "created", "ended" or "modified".
+        """
         return _get(
             "/processes", models.Page[models.Process], status=status, definition=definition, version=version,
-            created_from=created_from, created_to=created_to, created_by=created_by, order=order, limit=limit,
+            created_from=created_from, created_to=created_to, created_by=created_by, ended_from=ended_from,
+            ended_to=ended_to, parent=parent, incidents=incidents, q=q, sort=sort, order=order, limit=limit,
             cursor=cursor, **(search or {}),
         )  # fmt: skip
 
@@ -167,9 +176,19 @@ class Processes(Namespace[M]):
 
     @listing
     def visits(
-        self, id: str, *, limit: int | None = None, cursor: str | None = None
+        self,
+        id: str,
+        *,
+        state: str | Sequence[str] | None = None,
+        node: str | Sequence[str] | None = None,
+        kind: str | Sequence[str] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
     ) -> Request[models.Page[models.Visit]]:
-        return _get(_process(id, "visits"), models.Page[models.Visit], limit=limit, cursor=cursor)
+        return _get(
+            _process(id, "visits"), models.Page[models.Visit], state=state, node=node, kind=kind, limit=limit,
+            cursor=cursor,
+        )  # fmt: skip
 
     @verb
     def complete(self, id: str, output: Any = None) -> Request[models.Process]:
@@ -244,6 +263,55 @@ class Processes(Namespace[M]):
 
     def values(self, id: str) -> Values[M]:
         return Values(self.sender, _process(id, "values"))
+
+
+class Bulk(Namespace[M]):
+    """One command to many processes, carried out by the server in the background."""
+
+    @verb
+    def begin(
+        self,
+        command: str,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        ids: Sequence[str] | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Request[models.Bulk]:
+        """`filter` has the members of `POST /bulk`, as `{"definition": "loan", "status": ["FAILED"]}`; or `ids`.
+
+        A dry run changes nothing; `results` then tells of each process.
+        """
+        body = _given(command=command, filter=filter, ids=ids, arguments=arguments, dry_run=dry_run or None)
+        return _change("POST", "/bulk", models.Bulk, body)
+
+    @listing
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Request[models.Page[models.Bulk]]:
+        return _get("/bulk", models.Page[models.Bulk], limit=limit, cursor=cursor)
+
+    @verb
+    def get(self, id: str) -> Request[models.Bulk]:
+        return _get(f"/bulk/{segment(id)}", models.Bulk)
+
+    @verb
+    def cancel(self, id: str) -> Request[models.Bulk]:
+        """What is done stays done."""
+        return _change("POST", f"/bulk/{segment(id)}/cancel", models.Bulk)
+
+    @listing
+    def failures(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.BulkResult]]:
+        path = f"/bulk/{segment(id)}/failures"
+        return _get(path, models.Page[models.BulkResult], limit=limit, cursor=cursor)
+
+    @listing
+    def results(
+        self, id: str, *, outcome: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.BulkResult]]:
+        """What failed and what was skipped; of a dry run everything."""
+        path = f"/bulk/{segment(id)}/results"
+        return _get(path, models.Page[models.BulkResult], outcome=outcome, limit=limit, cursor=cursor)
 
 
 class Items(Namespace[M]):
@@ -484,6 +552,7 @@ class Api(Namespace[M]):
         super().__init__(sender)
         self.definitions: Definitions[M] = Definitions(sender)
         self.processes: Processes[M] = Processes(sender)
+        self.bulk: Bulk[M] = Bulk(sender)
         self.items: Items[M] = Items(sender)
         self.jobs: Jobs[M] = Jobs(sender)
         self.documents: Documents[M] = Documents(sender)

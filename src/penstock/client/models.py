@@ -272,6 +272,35 @@ class Migration(Answer, frozen=True):
     problems: list[Problem] = []
 
 
+class Bulk(Answer, frozen=True):
+    """A bulk operation. `total` is what it will deal with, where that is known."""
+
+    id: str
+    command: str = ""
+    state: str = ""
+    filter: dict[str, Any] | None = None
+    arguments: dict[str, Any] = {}
+    dry_run: bool = False
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    message: str | None = None
+    created_by: str = ""
+    created_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class BulkResult(Answer, frozen=True):
+    process: str
+    outcome: str = ""
+    at: datetime | None = None
+    code: str | None = None
+    detail: str | None = None
+    problems: list[Problem] = []
+    moves: list[Move] = []
+
+
 class Delivery(Answer, frozen=True):
     delivered: int
 

@@ -12,8 +12,20 @@ class Viewer(NamedTuple):
     grantees: tuple[str, ...]
 
 
+class Condition(NamedTuple):
+    """What a searchable value must be. `name` is as under `search:`, or "" for the words of all of them."""
+
+    name: str
+    value: str
+    op: str = "is"
+    """"is"; "prefix"; "from" (at least) and "to" (less than), among numbers when `value` is one, else among texts."""
+
+
 class Filter(NamedTuple):
-    """What a list of processes is narrowed to; None or empty is no condition. Times in ms."""
+    """What a list of processes is narrowed to, and its order; None or empty is no condition. Times in ms.
+
+    `..._from` is included, `..._to` is not.
+    """
 
     statuses: tuple[str, ...] = ()
     definition: str | None = None
@@ -21,8 +33,16 @@ class Filter(NamedTuple):
     created_from: int | None = None
     created_to: int | None = None
     created_by: str | None = None
-    search: tuple[tuple[str, str], ...] = ()
-    """(name as under `search:`, value as text), all must hold."""
+    ended_from: int | None = None
+    ended_to: int | None = None
+    parent_pid: int | None = None
+    incidents: bool | None = None
+    search: tuple[Condition, ...] = ()
+    """All must hold."""
+    sort: str = "created"
+    """One of `SORTS`; "ended" lists what has ended alone."""
+    oldest: bool = False
+    """Earliest first."""
     viewer: Viewer | None = None
     """Only what they may see; None sees everything."""
 
@@ -49,6 +69,17 @@ class JobClaim(NamedTuple):
     node: str
     """Its code, or the kind of work: the job's topic."""
     execution: str
+
+
+SORTS = ("created", "ended", "modified")
+
+
+class VisitFilter(NamedTuple):
+    """What a list of a process's visits is narrowed to; empty is no condition."""
+
+    states: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 class ItemFilter(NamedTuple):

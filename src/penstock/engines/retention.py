@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from penstock.errors import PenstockError
-from penstock.store import Store, idempotency, messages, people, retention
+from penstock.store import Store, bulks, idempotency, messages, people, retention
 from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
@@ -23,6 +23,9 @@ LOOKING = 60.0
 """Seconds a look for old processes may take."""
 ANSWERS_KEPT = 24 * 3600 * 1000
 """Milliseconds an answer is kept under its idempotency key."""
+
+REPORTS_KEPT = 90 * 24 * 3600 * 1000
+"""Milliseconds a bulk operation and its report are kept after its end."""
 
 
 async def run(store: Store, days: int | None) -> None:
@@ -44,6 +47,7 @@ async def clean(store: Store, days: int | None, now: int) -> int:
         (people.forget_tokens, now),
         (messages.forget, now),
         (idempotency.forget, now - ANSWERS_KEPT),
+        (bulks.forget, now - REPORTS_KEPT),
     ):
         while await store.submit_async(partial(_forget, forget, before), low=True) == ROWS:
             pass

@@ -41,6 +41,12 @@ class Action(StrEnum):
     PROCESS_READ = "process.read"
     PROCESS_CONTROL = "process.control"
     """Complete, cancel, terminate, suspend, resume, retry, debug, skip, restart, migrate, signal one."""
+    PROCESS_DELETE = "process.delete"
+    """Remove an ended process with its history."""
+    BULK_RUN = "bulk.run"
+    """Begin a bulk operation: what it does to each process is asked for each."""
+    BULK_READ = "bulk.read"
+    BULK_CONTROL = "bulk.control"
     VALUE_READ = "value.read"
     VALUE_WRITE = "value.write"
     ITEM_READ = "item.read"
@@ -93,7 +99,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     permissions: Mapping[str, Collection[str]] | None = None
     """Of the definition, as they are now: `initiator`, `viewer`, `manager`, … -> grantees. None: nobody has looked."""
     starter: str | None = None
-    """Principal who started the process."""
+    """Principal who started the process, or began the bulk operation."""
     candidates: Collection[str] = ()
     """Grantees who may claim the item."""
     owner: str | None = None
@@ -182,6 +188,10 @@ def _claims_item(actor: Actor, target: Target) -> bool:
     return _candidate(actor, target) or target.delegator == actor.principal
 
 
+def _starter(actor: Actor, target: Target) -> bool:
+    return target.starter == actor.principal
+
+
 def _sees_item(actor: Actor, target: Target) -> bool:
     return _works_with_item(actor, target) or _holds("viewer", *_MANAGERS)(actor, target)
 
@@ -259,6 +269,10 @@ _USERS: Mapping[Action, _Rule] = {
     Action.VALUE_READ: _sees_values,
     Action.PROCESS_START: _holds("initiator", *_MANAGERS),
     Action.PROCESS_CONTROL: _holds(*_MANAGERS),
+    Action.PROCESS_DELETE: _holds("administrator"),
+    Action.BULK_RUN: _anyone,
+    Action.BULK_READ: _starter,
+    Action.BULK_CONTROL: _starter,
     Action.VALUE_WRITE: _holds(*_MANAGERS),
     Action.ITEM_READ: _sees_item,
     Action.ITEM_CLAIM: _claims_item,
@@ -292,6 +306,8 @@ _SEEING: Mapping[Action, Action] = {
     Action.TENANT_ADMINISTER: Action.DEFINITION_READ,
     Action.PROCESS_START: Action.DEFINITION_READ,
     Action.PROCESS_CONTROL: Action.PROCESS_READ,
+    Action.PROCESS_DELETE: Action.PROCESS_READ,
+    Action.BULK_CONTROL: Action.BULK_READ,
     Action.VALUE_WRITE: Action.VALUE_READ,
     Action.ITEM_CLAIM: Action.ITEM_READ,
     Action.ITEM_COMPLETE: Action.ITEM_READ,

@@ -22,8 +22,9 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
 from penstock.operations import approval, processes, sight
 from penstock.operations.context import Context, new_uuid
+from penstock.operations.reading import row_view
 from penstock.operations.views import Page, Process
-from penstock.store import definitions, lookups, people
+from penstock.store import definitions, listing, lookups, people
 from penstock.store import processes as stored
 from penstock.store.lookups import Place, ProcessRow, VersionRow
 from penstock.store.rows import INBOX, VISITS, Tx
@@ -119,11 +120,11 @@ async def listed(ctx: Context, actor: Actor, workflow_id: str, after: list[Any] 
     row = await _row(ctx, actor, workflow_id)
     tid = actor.tenant.tid
     wanted = Filter(definition=row.code, viewer=sight.viewer_of(actor))
-    position = after[0] if after else None
 
     def read(reader: Any) -> tuple[list[Execution], list[Any] | None]:
-        rows = lookups.filtered(reader, tid, wanted, position, limit + 1, oldest=False)
-        return [_read(reader, each) for each in rows[:limit]], [rows[limit - 1].pid] if len(rows) > limit else None
+        page = listing.page(reader, tid, wanted, after, limit + 1)
+        rows = lookups.processes(reader, [each.pid for each in page[:limit]])
+        return [_read(reader, each) for each in rows], list(page[limit - 1].position) if len(page) > limit else None
 
     found, next = await ctx.store.async_read(read)
     return Page([await _shown(ctx, actor, execution) for execution in found], next)
@@ -131,7 +132,7 @@ async def listed(ctx: Context, actor: Actor, workflow_id: str, after: list[Any] 
 
 def _read(reader: Any, row: ProcessRow) -> Execution:
     places, arriving = lookups.places(reader, row.pid)
-    return _execution(processes.row_view(row), places, arriving=arriving)
+    return _execution(row_view(row), places, arriving=arriving)
 
 
 def _execution(seen: Process, places: list[Place], *, arriving: bool) -> Execution:

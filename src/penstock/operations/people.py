@@ -195,13 +195,7 @@ class Credentials:
         if found is None or found.disabled or found.left <= 0:
             self._known.pop(hashed, None)
             raise Unauthenticated("the token is not valid (any more)")
-        actor = Actor(
-            tenant=Tenant(tid=found.tid, id=found.tenant_id, code=found.tenant_code),
-            principal=found.principal,
-            kind=Kind.USER if found.principal.startswith("user:") else Kind.APPLICATION,
-            groups=frozenset(found.groups),
-            roles=frozenset(found.roles),
-        )
+        actor = actor_of(found)
         self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), asked, actor)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
@@ -227,6 +221,17 @@ def _is_secret(found: people.Secret, given: str) -> bool:
     good = found.hash is not None and same(found.hash, given)
     old = found.old_hash is not None and same(found.old_hash, given) and found.old_left > 0
     return good or old
+
+
+def actor_of(found: people.Principal) -> Actor:
+    """A principal, as it acts."""
+    return Actor(
+        tenant=Tenant(tid=found.tid, id=found.tenant_id, code=found.tenant_code),
+        principal=found.principal,
+        kind=Kind.USER if found.principal.startswith("user:") else Kind.APPLICATION,
+        groups=frozenset(found.groups),
+        roles=frozenset(found.roles),
+    )
 
 
 _NOBODY = "$argon2id$v=19$m=65536,t=3,p=4$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

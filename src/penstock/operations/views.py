@@ -304,3 +304,34 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None = None
     subject: str | None = None
     data: Any = None
+
+
+class Bulk(msgspec.Struct, frozen=True):
+    """A bulk operation; `filter` None: its processes were named."""
+
+    id: str
+    command: str
+    state: str
+    filter: dict[str, Any] | None
+    arguments: dict[str, Any]
+    dry_run: bool
+    total: int | None
+    done: int
+    failed: int
+    skipped: int
+    message: str | None
+    created_by: str
+    created_at: int
+    ended_at: int | None
+
+
+class BulkResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of one process; `code` and `detail` of what was not done."""
+
+    process: str
+    outcome: str
+    at: int
+    code: str | None = None
+    detail: str | None = None
+    problems: list[dict[str, Any]] = []
+    moves: list[Any] = []

@@ -5,30 +5,25 @@ Lists go by keyset: `after` is the position of the last row seen, and a page is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
     Select,
     bindparam,
-    exists,
     func,
     literal_column,
     select,
-    union_all,
 )
 
 from penstock.core import codec
 from penstock.core.definition import Version
-from penstock.core.requests import Filter
-from penstock.core.state import Status
-from penstock.store import definitions, tables, visibility
+from penstock.core.requests import VisitFilter
+from penstock.store import definitions, tables
 from penstock.store.reader import Read
-from penstock.store.visibility import Sight
 
-_p, _d, _v, _x = tables.processes.c, tables.definitions.c, tables.versions.c, tables.search.c
+_p, _d, _v = tables.processes.c, tables.definitions.c, tables.versions.c
 _h, _vi = tables.history.c, tables.visits.c
-_y = tables.search.alias("other")
 _PID = select(_p.pid).where(_p.tid == bindparam("tid"), _p.id == bindparam("id"))
 
 
@@ -164,90 +159,12 @@ def process(reader: Read, tid: int, of_pid: int) -> tuple[ProcessRow, dict[str, 
     return ProcessRow(*rows[0]), data
 
 
-STATUSES = tuple(status.value for status in Status)
-
-
-def filtered(reader: Read, tid: int, wanted: Filter, after: int | None, most: int, *, oldest: bool) -> list[ProcessRow]:
-    """Processes by age, newest first unless `oldest`."""
-    viewer, sight = wanted.viewer, Sight()
-    if viewer is not None:
-        sight = visibility.sight(reader, tid, viewer, wanted.definition)
-    statement = _pids(tid, wanted, after, most, sight, oldest=oldest)
-    if viewer is not None and sight.hidden:
-        conditions = _narrowing(tid, wanted, after, oldest=oldest)
-        statement = visibility.with_own(statement, tid, viewer, sight.hidden, conditions, most, oldest=oldest)
-    pids = [pid for (pid,) in reader.rows(statement, {})]
+def processes(reader: Read, pids: Sequence[int]) -> list[ProcessRow]:
+    """The processes of these numbers, in their order, as far as they are there."""
     if not pids:
         return []
     rows = {row[0]: ProcessRow(*row) for row in reader.rows(_PROCESSES.where(_p.pid.in_(pids)), {})}
-    return [rows[pid] for pid in pids]
-
-
-def _pids(tid: int, wanted: Filter, after: int | None, most: int, sight: Sight, *, oldest: bool) -> Select[tuple[int]]:
-    """A page's numbers, from the end of one range of an index: what is searched, the definition's, each status's."""
-    conditions = _conditions(wanted, after, oldest=oldest)
-    of = _p.pid
-    if wanted.search:
-        (name, value), *others = wanted.search
-        of = _x.pid
-        page = select(of).join(tables.processes, _p.pid == _x.pid).where(*(_has(*other) for other in others))
-        dids = _dids(tid, wanted)
-        of_did = _x.did.in_(dids) if wanted.definition is None else _x.did == dids.scalar_subquery()
-        page = page.where(_x.tid == tid, of_did, _x.name == name, _x.value == value)
-        page = page.where(_x.did.not_in(sight.hidden)) if sight.hidden else page
-    elif wanted.definition is not None:
-        page = select(of).where(_p.tid == tid, _p.did == _dids(tid, wanted).scalar_subquery())
-    else:
-        page = select(of).where(_p.tid == tid)
-    page = page.where(*conditions).order_by(of.asc() if oldest else of.desc()).limit(most)
-    if sight.nothing:
-        return page.where(_p.did == 0).limit(0)
-    if wanted.search or wanted.definition is not None:
-        return page.where(_p.status.in_(wanted.statuses)) if wanted.statuses else page
-    if sight.seen is not None and not wanted.statuses:
-        ends = [page.where(_p.did == did).subquery() for did in sight.seen]
-    else:
-        page = page.where(_p.did.not_in(sight.hidden)) if sight.hidden else page
-        ends = [page.where(_p.status == status).subquery() for status in wanted.statuses or STATUSES]
-    every = union_all(*(select(end.c.pid) for end in ends)).subquery()
-    return select(every.c.pid).order_by(every.c.pid.asc() if oldest else every.c.pid.desc()).limit(most)
-
-
-def _narrowing(tid: int, wanted: Filter, after: int | None, *, oldest: bool) -> list[ColumnElement[bool]]:
-    """All that is asked for, as conditions on a process that was found another way."""
-    conditions = [*_conditions(wanted, after, oldest=oldest), *(_has(*each) for each in wanted.search)]
-    if wanted.definition is not None:
-        conditions.append(_p.did == _dids(tid, wanted).scalar_subquery())
-    if wanted.statuses:
-        conditions.append(_p.status.in_(wanted.statuses))
-    return conditions
-
-
-def _conditions(wanted: Filter, after: int | None, *, oldest: bool) -> list[ColumnElement[bool]]:
-    """What has no index of its own."""
-    conditions: list[ColumnElement[bool]] = []
-    if after is not None:
-        conditions.append(_p.pid > after if oldest else _p.pid < after)
-    if wanted.version is not None:
-        conditions.append(exists().where(_v.vid == _p.vid, _v.number == wanted.version))
-    if wanted.created_from is not None:
-        conditions.append(_p.created_at >= wanted.created_from)
-    if wanted.created_to is not None:
-        conditions.append(_p.created_at < wanted.created_to)
-    if wanted.created_by is not None:
-        conditions.append(_p.created_by == wanted.created_by)
-    return conditions
-
-
-def _dids(tid: int, wanted: Filter) -> Select[tuple[int]]:
-    """The definition that is wanted, or all of the tenant."""
-    found = select(_d.did).where(_d.tid == tid).correlate(None)
-    return found if wanted.definition is None else found.where(_d.code == wanted.definition)
-
-
-def _has(name: str, value: str) -> ColumnElement[bool]:
-    same = (_y.c.tid == _p.tid, _y.c.did == _p.did, _y.c.name == name, _y.c.value == value, _y.c.pid == _p.pid)
-    return exists().where(*same)
+    return [rows[pid] for pid in pids if pid in rows]
 
 
 _HISTORY = (
@@ -278,8 +195,13 @@ def history(reader: Read, of_pid: int, after: int, most: int) -> list[tuple[Any,
     return reader.rows(_HISTORY, {"of_pid": of_pid, "after": after, "most": most})
 
 
-def visits(reader: Read, of_pid: int, after: int, most: int) -> list[tuple[Any, ...]]:
-    return reader.rows(_VISITS, {"of_pid": of_pid, "after": after, "most": most})
+def visits(reader: Read, of_pid: int, after: int, most: int, wanted: VisitFilter) -> list[tuple[Any, ...]]:
+    """Visits in the order they began; one process's alone are looked through."""
+    statement = _VISITS
+    for column, values in ((_vi.state, wanted.states), (_vi.node, wanted.nodes), (_vi.kind, wanted.kinds)):
+        if values:
+            statement = statement.where(column.in_(values))
+    return reader.rows(statement, {"of_pid": of_pid, "after": after, "most": most})
 
 
 HISTORY = _HISTORY

@@ -78,6 +78,7 @@ _USER_IN = select(_u.uid, _u.roles, _u.disabled).where(_u.tid == bindparam("tid"
 _APP_IN = select(_a.roles, _a.disabled).where(_a.tid == bindparam("tid"), _a.id == bindparam("id"))
 _GROUPS_OF = select(_g.code).join(tables.memberships, _m.gid == _g.gid).where(_m.uid == bindparam("uid"))
 _TENANT = select(_t.tid, _t.id, _t.code).where(_t.code == bindparam("code"))
+_TENANT_OF = select(_t.id, _t.code).where(_t.tid == bindparam("tid"))
 _EXPIRED = (
     select(_k.token_hash).where(_k.expires_at < bindparam("before")).order_by(_k.expires_at).limit(bindparam("most"))
 )
@@ -115,6 +116,16 @@ def principal(read: Read, token_hash: str) -> Principal | None:
     if row is None:
         return None
     tid, tenant_id, code, name, expires_at = row
+    return _as_now(read, tid, (tenant_id, code), name, expires_at - read.now())
+
+
+def named(read: Read, tid: int, name: str) -> Principal | None:
+    """A principal of a tenant as it is now, for what is done in its name later."""
+    row = read.row(_TENANT_OF, {"tid": tid})
+    return None if row is None else _as_now(read, tid, (row[0], row[1]), name, 0)
+
+
+def _as_now(read: Read, tid: int, tenant: tuple[str, str], name: str, left: int) -> Principal | None:
     kind, _, id = name.partition(":")
     groups: tuple[str, ...] = ()
     if kind == "user":
@@ -128,8 +139,7 @@ def principal(read: Read, token_hash: str) -> Principal | None:
         if application is None:
             return None
         roles, disabled = application
-    left = expires_at - read.now()
-    return Principal(tid, tenant_id, code, name, left, groups, tuple(codec.decode_json(roles)), bool(disabled))
+    return Principal(tid, *tenant, name, left, groups, tuple(codec.decode_json(roles)), bool(disabled))
 
 
 _GROUP_IN = select(_g.gid).where(_g.tid == bindparam("tid"), _g.code == bindparam("code"))

@@ -103,6 +103,11 @@ def put_row(held: Held, process: Process) -> None:
             *(ended_at, *parent, held.depth),
         ),
     )
+    search.created(held.tx, held.tid, held.pid, held.created_at, held.created_by)
+    if ended_at is not None:
+        search.ended(held.tx, held.tid, held.pid, held.created_at, ended_at)
+    if p.incidents:
+        search.incidents(held.tx, held.tid, held.pid, held.created_at, some=True)
 
 
 def commit_step(held: Held, event: ev.AnyEvent, step: Step, offer: Offer) -> tuple[Held, Effects]:
@@ -151,7 +156,11 @@ def _put_process(held: Held, old: Process, new: Process) -> None:
     if new.status is not old.status:
         # an indexed column: named only when it changes
         columns["status"] = new.status.value
-        columns["ended_at"] = new.at if new.status in ENDED else None
+        if new.status in ENDED:
+            columns["ended_at"] = new.at
+            search.ended(held.tx, held.tid, held.pid, held.created_at, new.at)
+    if bool(old.incidents) != bool(new.incidents):
+        search.incidents(held.tx, held.tid, held.pid, held.created_at, some=bool(new.incidents))
     if (old.incidents, old.retrying, old.retries, old.running) != (
         *(new.incidents, new.retrying, new.retries, new.running),
     ):

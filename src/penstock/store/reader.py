@@ -58,7 +58,7 @@ class Read:
 
     def _ask(self, question: Callable[[], T]) -> T:
         if time.monotonic() > self._until:
-            raise Unavailable(f"the read took longer than {self._limit:g} s")
+            raise self._late()
         try:
             return question()
         except Exception as exc:
@@ -66,8 +66,11 @@ class Read:
             if error is None:
                 raise
             if time.monotonic() >= self._until - 0.01 and isinstance(error, Unavailable):
-                error = Unavailable(f"the read took longer than {self._limit:g} s")
+                error = self._late()
             raise error from exc
+
+    def _late(self) -> Unavailable:
+        return Unavailable(f"the read took longer than {self._limit:g} s", late=True)
 
 
 class Reader:

@@ -7,6 +7,7 @@ the whole table.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import BindParameter, bindparam, delete, select
 
@@ -71,7 +72,8 @@ def remove(tx: Tx, pids: list[int]) -> int:
             data = {"processes": len(sound), "rows": len(numbers), "feeds": seals.ranges(numbers)}
             journal.record(tx, tid, journal.SYSTEM, seals.ERASED, seals.RETENTION, "", data)
         gone += sound
-    _remove(tx, gone)
+    if gone:
+        _remove(tx, gone)
     return len(gone)
 
 
@@ -80,20 +82,18 @@ def _remove(tx: Tx, pids: list[int]) -> None:
         items.drop_open_grants(tx, pid)
         row = tx.get(PROCESSES, (pid,))
         if row is not None:
-            _remove_search(tx, pid, tid=row[1], did=row[3], vid=row[4])
+            _remove_search(tx, dict(zip(PROCESSES.columns, row, strict=True)))
         tx.uncache("process", pid)
     documents.remove_of_processes(tx, pids)
     for statement in _DELETE:
         tx.execute(statement, {"pids": pids})
 
 
-def _remove_search(tx: Tx, pid: int, *, tid: int, did: int, vid: int) -> None:
-    names = definitions.version(tx, vid)[1].search
-    if not names:
-        return
+def _remove_search(tx: Tx, row: dict[str, Any]) -> None:
+    version = definitions.version(tx, row["vid"])[1]
     data = {}
-    for name in ("input", "metadata", "entity"):
-        row = tx.get(DATA, (pid, name))
-        if row is not None:
-            data[name] = codec.decode_json(row[2])
-    search.remove(tx, tid, did, pid, names, data)
+    for name in ("input", "metadata", "entity") if version.search else ():
+        found = tx.get(DATA, (row["pid"], name))
+        if found is not None:
+            data[name] = codec.decode_json(found[2])
+    search.remove(tx, row, version, data)

@@ -113,6 +113,10 @@ def definition_key(did: int) -> int:
     return -did
 
 
+BULKS = Rows(tables.bulks)
+BULK_RESULTS = Rows(tables.bulk_results)
+
+
 def merge(into: Writes, own: Writes) -> None:
     """Let a unit's writes join its group's; the unit's are given away."""
     for rows, ops in own.items():

@@ -42,6 +42,9 @@ _BIG = BigInteger().with_variant(Integer(), "sqlite")
 _SMALL = SmallInteger().with_variant(Integer(), "sqlite")
 
 
+_ORDERED = Text(collation="C").with_variant(Text(), "sqlite")
+
+
 def _text(name: str, *, null: bool = False) -> Column[Any]:
     return Column(name, Text(), nullable=null)
 
@@ -49,6 +52,11 @@ def _text(name: str, *, null: bool = False) -> Column[Any]:
 def _word(name: str) -> Column[Any]:
     """A text that lists are sorted and searched by: compared byte by byte on both databases, whatever their locale."""
     return Column(name, Text().with_variant(Text(collation="C"), "postgresql"), nullable=False)
+
+
+def _ordered(name: str) -> Column[Any]:
+    """A text that is compared byte by byte whatever the database's collation: ranges and prefixes rely on it."""
+    return Column(name, _ORDERED, nullable=False)
 
 
 def _int(name: str, *, null: bool = False) -> Column[Any]:
@@ -265,19 +273,22 @@ processes = _table(
     _int("parent_visit", null=True),
     _int("depth"),
     _unique("tid", "id"),
-    _index("processes_definition", "tid", "did", "pid"),
-    _index("processes_status", "tid", "status", "pid"),
-    _index("processes_starter", "tid", "created_by", "pid"),
-    _index("processes_parent", "parent_pid", where="parent_pid IS NOT NULL"),
+    # each ends as lists are ordered; `store.listing` chooses among them
+    _index("processes_version", "vid", "created_at", "pid"),
+    _index("processes_status", "tid", "status", "created_at", "pid", "vid"),
+    _index("processes_parent", "parent_pid", "created_at", "pid", where="parent_pid IS NOT NULL"),
 )
 
+# What a process is found by and that never or seldom changes: who created it, when it ended, what its definition makes
+# searchable. On PostgreSQL an index of `processes` itself would get a new entry at each change of status. `created_at`
+# is the process's, so that a value's rows lie in the order of lists.
 search = _table(
     "search",
-    "tid did name value pid",
+    "tid name value created_at pid",
     _int("tid"),
-    _int("did"),
     _text("name"),
-    _text("value"),
+    _ordered("value"),
+    _int("created_at"),
     _int("pid"),
 )
 
@@ -663,4 +674,46 @@ connections = _table(
     _text("created_by"),
     _int("modified_at"),
     _text("modified_by"),
+)
+
+# --- many processes at once ------------------------------------------------------------------------------------
+
+bulks = _table(
+    "bulks",
+    "bid",
+    _int("bid"),
+    _int("tid"),
+    _text("id"),
+    _text("command"),
+    _text("request"),
+    _flag("dry_run"),
+    _text("state"),
+    _int("total", null=True),
+    _int("done"),
+    _int("failed"),
+    _int("skipped"),
+    _text("created_by"),
+    _int("created_at"),
+    _int("ended_at", null=True),
+    _text("cursor"),
+    _text("message", null=True),
+    _text("node", null=True),
+    _int("leased_until", null=True),
+    _unique("tid", "id"),
+    _index("bulks_tenant", "tid", "bid"),
+    _index("bulks_running", "bid", where="state = 'RUNNING'"),
+)
+
+bulk_results = _table(
+    "bulk_results",
+    "bid n",
+    _int("bid"),
+    _int("n"),
+    _text("process_id"),
+    _text("outcome"),
+    _int("at"),
+    _text("data"),
+    _flag("counted"),
+    _index("bulk_results_outcome", "bid", "outcome", "n"),
+    _index("bulk_results_fresh", "bid", where="counted = 0"),
 )

@@ -1,13 +1,12 @@
 """Which processes of definitions that name viewers somebody sees all the same: those they started, and those they have, or
-have had, an item of. Each is a range of an index of its own, so a page costs the same however much is hidden.
+have had, an item of. `listing` makes pages of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, select, union_all
+from sqlalchemy import Select, bindparam, select, union
 
 from penstock.core import codec
 from penstock.core.requests import Viewer
@@ -93,26 +92,8 @@ def of_process(read: Read, tid: int, pid: int, viewer: Viewer) -> tuple[str, gra
     return row[0], permissions, bool(permissions.get("viewer")) and involved(read, tid, pid, viewer)
 
 
-def with_own(
-    page: Select[tuple[int]],
-    tid: int,
-    viewer: Viewer,
-    hidden: Collection[int],
-    conditions: Sequence[ColumnElement[bool]],
-    most: int,
-    *,
-    oldest: bool,
-) -> Select[tuple[int]]:
-    """A page of numbers of processes, and among them what is theirs of the hidden definitions."""
-    mine = (_p.did.in_(sorted(hidden)), *conditions)
-    found = [select(_p.pid).where(_p.tid == tid, _p.created_by == viewer.principal, *mine)]
-    owned = select(_i.pid).join(tables.processes, _p.pid == _i.pid).distinct()
-    found.append(owned.where(_i.tid == tid, _i.owner == viewer.principal, *mine))
-    granted = select(_g.pid).join(tables.processes, _p.pid == _g.pid).distinct()
-    found += [granted.where(_g.tid == tid, _g.grantee == grantee, *mine) for grantee in viewer.grantees]
-    ends = [page.subquery()]
-    for each in found:
-        (pid,) = each.selected_columns
-        ends.append(each.order_by(pid.asc() if oldest else pid.desc()).limit(most).subquery())
-    every = union_all(*(select(end.c.pid) for end in ends)).subquery()
-    return select(every.c.pid).distinct().order_by(every.c.pid.asc() if oldest else every.c.pid.desc()).limit(most)
+def concerned(tid: int, viewer: Viewer) -> Select[tuple[int]]:
+    """Processes of which an open item is, or may become, theirs, or an item was."""
+    owned = select(_i.pid).where(_i.tid == tid, _i.owner == viewer.principal)
+    granted = select(_g.pid).where(_g.tid == tid, _g.grantee.in_(viewer.grantees))
+    return union(owned, granted).subquery().select()

@@ -221,7 +221,8 @@ class Parameters:
             members[rest] = value
         elif name not in self.names or name in self.maps:
             if not self.open_ended:
-                raise _bad(name, "no such parameter", "unknown")
+                known = sorted(f"{each}.NAME" if each in self.maps else each for each in self.names)
+                raise _bad(name, f"no such parameter; there are {', '.join(known) or 'none here'}", "unknown")
         elif name in given:
             raise _bad(name, "given more than once", "duplicate")
         else:

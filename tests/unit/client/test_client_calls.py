@@ -91,6 +91,16 @@ CALLS = [
     (lambda c: c.processes.values("p").get("a b"), "GET", "/processes/p/values/a%20b", None),
     (lambda c: c.processes.values("p").delete("k"), "DELETE", "/processes/p/values/k", None),
     (lambda c: c.processes.values("p").increment("k"), "POST", "/processes/p/values/k/increment", None),
+    (
+        lambda c: c.bulk.begin("cancel", filter={"definition": "a", "status": ["FAILED"]}, dry_run=True),
+        "POST", "/bulk", {"command": "cancel", "filter": {"definition": "a", "status": ["FAILED"]}, "dry_run": True},
+    ),
+    (
+        lambda c: c.bulk.begin("migrate", ids=["p"], arguments={"version": 2}),
+        "POST", "/bulk", {"command": "migrate", "ids": ["p"], "arguments": {"version": 2}},
+    ),
+    (lambda c: c.bulk.get("b"), "GET", "/bulk/b", None),
+    (lambda c: c.bulk.cancel("b"), "POST", "/bulk/b/cancel", None),
     (lambda c: c.items.get("i"), "GET", "/items/i", None),
     (lambda c: c.items.claim("i"), "POST", "/items/i/claim", None),
     (lambda c: c.items.complete("i", {"ok": True}), "POST", "/items/i/complete", {"output": {"ok": True}}),

@@ -43,6 +43,59 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     )
     op.create_index("applications_tenant", "applications", ["tid", "aid"])
     op.create_table(
+        "bulk_results",
+        big("bid"),
+        big("n"),
+        text("process_id"),
+        text("outcome"),
+        big("at"),
+        text("data"),
+        sa.Column("counted", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("bid", "n", name=op.f("bulk_results_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "bulk_results_fresh",
+        "bulk_results",
+        ["bid"],
+        sqlite_where=sa.text("counted = 0"),
+        postgresql_where=sa.text("counted = 0"),
+    )
+    op.create_index("bulk_results_outcome", "bulk_results", ["bid", "outcome", "n"])
+    op.create_table(
+        "bulks",
+        big("bid"),
+        big("tid"),
+        text("id"),
+        text("command"),
+        text("request"),
+        sa.Column("dry_run", SMALL, nullable=False),
+        text("state"),
+        big("total", nullable=True),
+        big("done"),
+        big("failed"),
+        big("skipped"),
+        text("created_by"),
+        big("created_at"),
+        big("ended_at", nullable=True),
+        text("cursor"),
+        text("message", nullable=True),
+        text("node", nullable=True),
+        big("leased_until", nullable=True),
+        sa.PrimaryKeyConstraint("bid", name=op.f("bulks_pkey")),
+        sa.UniqueConstraint("tid", "id", name=op.f("bulks_tid_id_key")),
+        sqlite_strict=True,
+    )
+    op.create_index(
+        "bulks_running",
+        "bulks",
+        ["bid"],
+        sqlite_where=sa.text("state = 'RUNNING'"),
+        postgresql_where=sa.text("state = 'RUNNING'"),
+    )
+    op.create_index("bulks_tenant", "bulks", ["tid", "bid"])
+    op.create_table(
         "connections",
         big("tid"),
         text("name"),
@@ -498,16 +551,15 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sa.UniqueConstraint("tid", "id", name=op.f("processes_tid_id_key")),
         sqlite_strict=True,
     )
-    op.create_index("processes_definition", "processes", ["tid", "did", "pid"])
     op.create_index(
         "processes_parent",
         "processes",
-        ["parent_pid"],
+        ["parent_pid", "created_at", "pid"],
         sqlite_where=sa.text("parent_pid IS NOT NULL"),
         postgresql_where=sa.text("parent_pid IS NOT NULL"),
     )
-    op.create_index("processes_starter", "processes", ["tid", "created_by", "pid"])
-    op.create_index("processes_status", "processes", ["tid", "status", "pid"])
+    op.create_index("processes_status", "processes", ["tid", "status", "created_at", "pid", "vid"])
+    op.create_index("processes_version", "processes", ["vid", "created_at", "pid"])
     op.create_table(
         "receivers",
         big("rid"),
@@ -593,11 +645,11 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     op.create_table(
         "search",
         big("tid"),
-        big("did"),
         text("name"),
-        text("value"),
+        sa.Column("value", sa.Text(collation="C").with_variant(sa.Text(), "sqlite"), nullable=False),
+        big("created_at"),
         big("pid"),
-        sa.PrimaryKeyConstraint("tid", "did", "name", "value", "pid", name=op.f("search_pkey")),
+        sa.PrimaryKeyConstraint("tid", "name", "value", "created_at", "pid", name=op.f("search_pkey")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
