@@ -66,7 +66,7 @@ def test_the_history_is_the_last_guard(url):
 
         def again(tx):
             row = tx.get(HISTORY, (pid, 1))
-            tx.put(HISTORY, (pid, 1, None, *row[3:]))
+            tx.put(HISTORY, HISTORY.patched(row, {"feed": None}))
 
         with pytest.raises(AlreadyExists):
             await stage.store.submit_async(again, (pid,))
@@ -92,7 +92,7 @@ def test_what_a_failed_group_had_cached_is_forgotten(url):
             event = ev.JobCompleted(at=tx.now, scope=0, visit=taken.visit, attempt=1, output={"n": 1, "list": [1, 2]})
             stage.engine.apply(held, event)
             row = tx.get(HISTORY, (pid, 1))
-            tx.put(HISTORY, (pid, 1, None, *row[3:]))
+            tx.put(HISTORY, HISTORY.patched(row, {"feed": None}))
 
         for _ in range(3):
             with pytest.raises(AlreadyExists):

@@ -23,6 +23,9 @@ from penstock.store.rows import (
 from penstock.store.tables import metadata
 from store.making import held, row, value, values
 
+MORE_INDEXES = {"users": 5, "items": 6}
+"""Tables that people write to, now and then, and look through in many ways; programs' have four at most."""
+
 
 def test_every_table_has_its_key_first_and_few_indexes():
     for table in metadata.tables.values():
@@ -30,7 +33,7 @@ def test_every_table_has_its_key_first_and_few_indexes():
         assert rows.columns[: rows.keyed] == rows.key
         uniques = [c for c in table.constraints if type(c).__name__ == "UniqueConstraint"]
         everywhere = [i for i in table.indexes if not i.name.endswith("_unfed")]
-        assert len(everywhere) + len(uniques) <= 4, table.name
+        assert len(everywhere) + len(uniques) <= MORE_INDEXES.get(table.name, 4), table.name
 
 
 def test_a_unit_sees_its_own_writes(store):
@@ -150,7 +153,7 @@ def test_many_rows_of_a_table_are_written_changed_and_deleted(store, count):
         for n in range(count):
             tx.put(VISITS, row(VISITS, pid=1, n=n, node="a" * n))
             tx.put(MEMBERSHIPS, (1, n))
-            tx.put(ITEM_GRANTS, (1, f"user:{n}", 1, n))
+            tx.put(ITEM_GRANTS, row(ITEM_GRANTS, tid=1, grantee=f"user:{n}", pid=1, n=n))
 
     def change(tx):
         for n in range(count):
@@ -160,7 +163,7 @@ def test_many_rows_of_a_table_are_written_changed_and_deleted(store, count):
         for n in range(0, count, 2):
             tx.delete(VISITS, (1, n))
             tx.delete(MEMBERSHIPS, (1, n))
-            tx.delete(ITEM_GRANTS, (1, f"user:{n}", 1, n))
+            tx.delete(ITEM_GRANTS, (1, f"user:{n}", 0, 1, n))
 
     store.submit(fill).result(10)
     store.submit(fill).result(10)  # rows that are their own keys are not doubled, nor refused

@@ -57,7 +57,7 @@ def filled(store):
             tx.put(SEARCH, (1, search.CREATED_BY, starter(pid), pid // 3, pid))
             if granted(pid):
                 for n, grantee in enumerate(("group:mine", ME)):
-                    tx.put(ITEM_GRANTS, (1, grantee, pid, n))
+                    tx.put(ITEM_GRANTS, row(ITEM_GRANTS, tid=1, grantee=grantee, pid=pid, n=n))
             if owned(pid):
                 for n in (5, 6):
                     item = {"tid": 1, "id": f"i{pid}.{n}", "owner": ME, "state": "COMPLETED"}

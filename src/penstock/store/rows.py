@@ -197,6 +197,8 @@ class Tx:
         """Write a whole row, new or not. A serial row is put with None for its key."""
         if len(row) != rows.width:
             raise Defect(f"a row of {rows.name} has {rows.width} columns, not {len(row)}")
+        if type(row) is not tuple:
+            row = tuple(row)  # a named one: the flush tells rows from patches by their type
         ops = self._writes.get(rows)
         if ops is None:
             ops = self._writes[rows] = {}

@@ -147,7 +147,7 @@ TABLE = [
     (Action.MESSAGE_ACKNOWLEDGE, ["staff"], target(candidates=["group:staff"]), True),
     (Action.MESSAGE_ACKNOWLEDGE, ["risk"], target(candidates=["group:staff"], permissions=STAFF), Forbidden),
     (Action.THREAD_OPEN, [], target(starter="user:ann@example.com"), True),
-    (Action.THREAD_OPEN, ["staff"], target(starter="user:bob@example.com", permissions=STAFF), Forbidden),
+    (Action.THREAD_OPEN, ["staff"], target(starter="user:bob@example.com", permissions=STAFF), NotFound),
     (Action.THREAD_OPEN, ["risk"], target(permissions=STAFF), True),
     (Action.THREAD_CLOSE, ["staff"], target(candidates=["group:staff"]), Forbidden),
     (Action.THREAD_CLOSE, [], target(owner="user:ann@example.com"), True),

@@ -91,7 +91,7 @@ def test_a_tag_goes_out_and_comes_back(ask):
 def test_the_document_tells_of_revisions_where_there_are_some():
     made = door()
     describe(made)
-    paths = openapi(made)["paths"]
+    paths = openapi(made, {}, {})["paths"]
     read, change, other = paths["/it"]["get"], paths["/it"]["put"], paths["/other"]["get"]
     assert [each["name"] for each in read["parameters"]] == ["If-None-Match"]
     assert [each["name"] for each in change["parameters"]] == ["If-Match"]
