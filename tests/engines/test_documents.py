@@ -79,6 +79,7 @@ def test_who_may_see_store_and_remove(url, tmp_path):
             process = await stage.start("d")
             [item] = await stage.inbox(candidate)
             await stage.edit("UPDATE processes SET created_by = ?", starter.principal)
+            await stage.edit("UPDATE search SET value = ? WHERE name = 'created_by'", starter.principal)
             for actor in (starter, initiator, manager, candidate):
                 place = {"item": item.id} if actor is candidate else {"process": process}
                 made = await a.store(actor, actor.principal.encode(), **place)
@@ -246,6 +247,7 @@ def test_retention_takes_a_processs_documents_with_it(url, tmp_path):
             own, shared = await a.store(process=gone), await a.store(process=gone)
             await a.documents.link(a.stage.actor, there, shared.id, None)
             await _cancel(a.stage, gone)
+            await a.stage.sealed()
             now = await a.stage.store.submit_async(lambda tx: tx.now)
             assert await retention.clean(a.stage.store, 1, now + 2 * DAY) == 1
             with pytest.raises(NotFound):

@@ -10,7 +10,7 @@ import pytest
 from engines.stage import gathered, graph, job
 from penstock.core.requests import ItemFilter
 from penstock.errors import Forbidden, Invalid, NotFound, PenstockError, WrongState
-from penstock.operations import drafts, items, processes, threads
+from penstock.operations import drafts, items, processes, reading, threads
 from penstock.operations.people import NewUser, seed
 from penstock.store import people
 
@@ -233,7 +233,7 @@ def test_what_is_delegated_comes_back(play):
         assert (taken.owner, taken.delegator) == ("user:ann@example.com", None)
         with pytest.raises(NotFound):
             await items.get(stage.ctx, cast.eve, id)
-        history = (await processes.history(stage.ctx, stage.actor, process, None, 100)).items
+        history = (await reading.history(stage.ctx, stage.actor, process, None, 100)).items
         assert [entry.data.get("note") for entry in history if entry.type == "ItemDelegated"] == ["you know more", None, None]  # fmt: skip
         assert "delegate" not in {entry.actor for entry in history}
 
@@ -280,8 +280,8 @@ def test_a_draft_is_kept_for_its_owner_until_the_end(play):
             await drafts.get(stage.ctx, cast.ann, id)
         first = await drafts.save(stage.ctx, cast.ann, id, {"half": [1]}, None)
         with pytest.raises(PenstockError, match="changed since"):
-            await drafts.save(stage.ctx, cast.ann, id, 2, first.rev + 1)
-        second = await drafts.save(stage.ctx, cast.ann, id, {"half": [1, 2]}, first.rev)
+            await drafts.save(stage.ctx, cast.ann, id, 2, frozenset({first.rev + 1}))
+        second = await drafts.save(stage.ctx, cast.ann, id, {"half": [1, 2]}, frozenset({first.rev}))
         assert await drafts.get(stage.ctx, cast.ann, id) == second
         await items.delegate(stage.ctx, cast.ann, id, "user:ben@example.com", "")
         with pytest.raises(NotFound):

@@ -406,20 +406,25 @@ def test_a_connection_that_cannot_work_is_refused_with_its_place(play, name, doc
 def test_revisions_fence_changes_of_secrets_and_connections(play):
     async def journey(stage):
         assert (await keep(stage)).revision == 1
-        again, fresh = await secrets.put(stage.ctx, stage.actor, "TOKEN", "x", 1)
+        again, fresh = await secrets.put(stage.ctx, stage.actor, "TOKEN", "x", frozenset({1}))
         assert (again.revision, fresh) == (2, False)
         with pytest.raises(Stale):
-            await secrets.put(stage.ctx, stage.actor, "TOKEN", "y", 1)
+            await secrets.put(stage.ctx, stage.actor, "TOKEN", "y", frozenset({1}))
         with pytest.raises(Stale):
-            await secrets.delete(stage.ctx, stage.actor, "TOKEN", 1)
-        await secrets.delete(stage.ctx, stage.actor, "TOKEN", 2)
+            await secrets.delete(stage.ctx, stage.actor, "TOKEN", frozenset({1}))
+        await secrets.delete(stage.ctx, stage.actor, "TOKEN", frozenset({2}))
         with pytest.raises(NotFound):
             await secrets.delete(stage.ctx, stage.actor, "TOKEN", None)
         await connect(stage, "http://x/")
         with pytest.raises(Stale):
-            await connections.delete(stage.ctx, stage.actor, "erp", 2)
-        await connections.delete(stage.ctx, stage.actor, "erp", 1)
-        types = [type for (type,) in await stage.rows("SELECT type FROM journal ORDER BY jid")]
+            await connections.delete(stage.ctx, stage.actor, "erp", frozenset({2}))
+        await connections.delete(stage.ctx, stage.actor, "erp", frozenset({1}))
+        types = [
+            type
+            for (type,) in await stage.rows(
+                "SELECT type FROM journal WHERE kind IN ('secret', 'connection') ORDER BY jid"
+            )
+        ]
         assert types == [
             "secret.created", "secret.updated", "secret.deleted", "connection.created", "connection.deleted",
         ]  # fmt: skip

@@ -32,7 +32,7 @@ LAST_EVENT_ID = "Last-Event-ID"
 # -- words -----------------------------------------------------------------------------------------------------------
 
 Feed = Annotated[int, Meta(ge=0, le=2**53)]
-Type = Annotated[str, Meta(min_length=1, max_length=100, pattern="^[A-Z][A-Za-z0-9]*$")]
+Type = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^([A-Z][A-Za-z0-9]*|[a-z]+\.[a-z]+)$")]
 Word = Annotated[str, Meta(min_length=1, max_length=300)]
 
 
