@@ -153,12 +153,15 @@ def test_a_retired_definition_does_not_stop_the_schedule(play):
     async def journey(stage):
         await stage.deploy(ECHO)
         await make(stage)
-        [(did,)] = await stage.rows("SELECT did FROM definitions")
-        await stage.store.submit_async(lambda tx: stored.retire(tx, did))
+
+        def retire(tx):
+            stored.move(tx, stored.numbered(tx, stage.tid, "echo", 1), "RETIRED")
+
+        await stage.store.submit_async(retire)
         stage.ctx.deployed(stage.tid, "echo")
         await age(stage, 1, 500)
         await look(stage)
-        assert "retired" in (await get(stage)).last_error
+        assert "RETIRED" in (await get(stage)).last_error
         with pytest.raises(WrongState):
             await schedules.run(stage.ctx, stage.actor, "s")
         with pytest.raises(WrongState):
@@ -226,7 +229,7 @@ def test_a_running_platform_fires_by_itself_and_hears_of_changes(play):
             return await started(stage)
 
         await stage.until(fired)
-        await schedules.pause(stage.ctx, stage.actor, "s", made.revision)
+        await schedules.pause(stage.ctx, stage.actor, "s", frozenset({made.revision}))
         assert (await get(stage)).next is None
 
     play(journey)
@@ -264,14 +267,14 @@ def test_pause_and_resume_pass_over_the_times_between(play):
     async def journey(stage):
         await stage.deploy(ECHO)
         await make(stage, catch_up="all")
-        paused = await schedules.pause(stage.ctx, stage.actor, "s", 1)
+        paused = await schedules.pause(stage.ctx, stage.actor, "s", frozenset({1}))
         assert (paused.state, paused.next, paused.revision) == ("PAUSED", None, 2)
         with pytest.raises(WrongState):
             await schedules.pause(stage.ctx, stage.actor, "s", None)
         now = await stage.store.submit_async(lambda tx: tx.now)
         await stage.edit("UPDATE schedules SET created_at = ?", now - 5 * DAY - 10_000)
         await look(stage)
-        resumed = await schedules.resume(stage.ctx, stage.actor, "s", 2)
+        resumed = await schedules.resume(stage.ctx, stage.actor, "s", frozenset({2}))
         assert resumed.next > now
         await look(stage)
         assert await started(stage) == []
@@ -284,12 +287,12 @@ def test_an_update_keeps_the_next_time_unless_the_rule_is_another(play):
         await stage.deploy(ECHO)
         made = await make(stage)
         same = NewSchedule(definition="echo", every="PT24H", overlap="skip")
-        kept = await schedules.update(stage.ctx, stage.actor, "s", same, made.revision)
+        kept = await schedules.update(stage.ctx, stage.actor, "s", same, frozenset({made.revision}))
         assert (kept.next, kept.overlap, kept.revision) == (made.next, "skip", 2)
         other = NewSchedule(definition="echo", cron="0 0 * * *", timezone="Asia/Tokyo")
         with pytest.raises(Stale):
-            await schedules.update(stage.ctx, stage.actor, "s", other, 1)
-        changed = await schedules.update(stage.ctx, stage.actor, "s", other, 2)
+            await schedules.update(stage.ctx, stage.actor, "s", other, frozenset({1}))
+        changed = await schedules.update(stage.ctx, stage.actor, "s", other, frozenset({2}))
         assert changed.next % DAY == 15 * 3_600_000
         assert [data["revision"] for _, _, data in await journal(stage, "schedule.updated")] == [2, 3]
 
@@ -301,7 +304,9 @@ def test_of_changes_that_race_one_wins(play):
         await stage.deploy(ECHO)
         await make(stage)
         wanted = [NewSchedule(definition="echo", every=f"PT{n}H") for n in range(1, 9)]
-        results = await gathered(*(schedules.update(stage.ctx, stage.actor, "s", each, 1) for each in wanted))
+        results = await gathered(
+            *(schedules.update(stage.ctx, stage.actor, "s", each, frozenset({1})) for each in wanted)
+        )
         assert sum(isinstance(each, Stale) for each in results) == 7
         results = await gathered(*(make(stage, id="new") for _ in range(6)))
         assert sum(isinstance(each, AlreadyExists) for each in results) == 5
@@ -337,8 +342,8 @@ def test_only_managers_of_the_definition_change_its_schedules(play):
                 await act(stage.ctx, clerk, "s", None)
         with pytest.raises(Forbidden):
             await schedules.run(stage.ctx, clerk, "s")
-        await schedules.delete(stage.ctx, boss, "s", 1, "key")
-        await schedules.delete(stage.ctx, boss, "s", 1, "key")
+        await schedules.delete(stage.ctx, boss, "s", frozenset({1}), "key")
+        await schedules.delete(stage.ctx, boss, "s", frozenset({1}), "key")
         with pytest.raises(NotFound):
             await schedules.delete(stage.ctx, boss, "s", None)
         assert clerk.kind is Kind.USER
