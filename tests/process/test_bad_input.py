@@ -280,7 +280,7 @@ def test_ids_inside_of_bodies_are_looked_up_too(api: Api, process):
     api.post(f"/processes/{process}/restart", {"node": "work", "scope": 77}, (400, 409))
     assert "version 77" in api.post(f"/processes/{process}/migrate", {"version": 77}, 404)["detail"]
     assert api.get("/items", process="no-uuid", expect=404)["code"] == "not_found"
-    assert api.get("/processes", definition="no_such_definition")["items"] == []
+    assert pointers(api.get("/processes", definition="no_such_definition", expect=400)) == {"definition"}
     (result,) = api.post("/jobs/complete", {"jobs": [{"id": "garbage", "lease": "x"}]})["results"]
     assert result["error"]["status"] == 404
     (result,) = api.post("/processes/~batch", {"processes": [{"definition": "no_such_definition"}]})["results"]
@@ -400,15 +400,17 @@ def test_a_bad_filter_is_refused_and_named(api: Api, path, query, pointer):
 
 
 def test_filters_that_match_nothing_answer_an_empty_list(api: Api):
+    api.deploy({"a": {"kind": "job", "topic": "searched"}}, search=["metadata.customer"])
     for query in (
         {"created_by": "nobody"},
         {"created_from": "2999-01-01T00:00:00Z"},
         {"created_to": "1971-01-01T00:00:00+02:00"},
-        {"metadata.colour": "red"},
-        {"entity.a.b": "🦆"},
+        {"metadata.customer": "🦆"},
         {"version": 9_223_372_036_854_775_807},
     ):
         assert api.get("/processes", **query) == {"items": [], "next": None}
+    for name in ("metadata.colour", "entity.a.b"):
+        assert pointers(api.get("/processes", **{name: "red"}, expect=400)) == {name}
 
 
 def tampered(cursor: str) -> dict[str, str]:

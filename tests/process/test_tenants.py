@@ -82,7 +82,10 @@ def test_another_tenants_jobs_are_refused_in_batches(api: Api, other: Api, ours:
 
 
 def test_lists_show_the_own_tenants_things_only(api: Api, other: Api, ours: Ours):
-    assert other.get("/processes", definition=ours.code)["items"] == []
+    not_there = other.get("/processes", definition=ours.code, expect=400)
+    assert not_there["detail"] == other.get("/processes", definition="x", expect=400)["detail"].replace(
+        "'x'", repr(ours.code)
+    )
     assert other.get("/items", definition=ours.code)["items"] == []
     assert ours.code not in {each["code"] for each in other.everything("/definitions", limit=200)}
     assert ours.process not in {each["id"] for each in other.everything("/processes", limit=200)}

@@ -35,6 +35,7 @@ BODIES: dict[str, Any] = {
     "assignItem": {"to": "group:staff"},
     "delegateItem": {"to": "user:ana@example.com"},
     "changeItem": {"priority": 1},
+    "beginBulk": {"command": "cancel", "ids": ["none"]},
     "commandItems": {"items": [{"id": "none", "command": "claim"}]},
     "saveDraft": {"half": "done"},
     "writeItemLog": {"message": "a line"},
