@@ -202,14 +202,13 @@ def _installation_key(store: Store) -> bytes:
     """A key of this installation, made once and kept in the database: it signs cursors."""
     fresh = base64.b64encode(secrets.token_bytes(32)).decode()
 
-    def unit(tx: Any) -> str:
-        found = people.meta(tx, "installation_key")
-        if found is None:
-            people.set_meta(tx, "installation_key", fresh)
-            return fresh
-        return found
+    def unit(tx: Any) -> str | None:
+        people.first_meta(tx, "installation_key", fresh)
+        return people.meta(tx, "installation_key")
 
-    return base64.b64decode(store.submit(unit).result(30))
+    found = store.submit(lambda tx: people.meta(tx, "installation_key")).result(30) or store.submit(unit).result(30)
+    assert found is not None, "it was made where it was not there"
+    return base64.b64decode(found)
 
 
 def _front_routes() -> tuple[Route[Platform], ...]:

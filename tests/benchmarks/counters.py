@@ -93,6 +93,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=3.0)
     options.add_argument("--databases", nargs="*", default=["sqlite", "postgresql"])
     options.add_argument("--operations", nargs="*", default=["instanceIncrementAndGet", "incrementAndGet"])
+    options.add_argument("--json", action="store_true", help="a JSON line a run")
     given = options.parse_args()
     (ROOT / "var" / "bench").mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="db-", dir=ROOT / "var" / "bench"))
@@ -104,7 +105,13 @@ def main() -> None:
                     with server(databases.fresh(kind)) as (target, process, _):
                         print(f"server {process.pid}", file=sys.stderr, flush=True)
                         found = uvloop.run(measure(target, process.pid, operation, given.clients, given.seconds))
-                    say(kind, operation, given.clients, found)
+                    if given.json:
+                        print(
+                            msgspec.json.encode({"database": kind, "operation": operation, "run": found}).decode(),
+                            flush=True,
+                        )
+                    else:
+                        say(kind, operation, given.clients, found)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -44,7 +44,7 @@ DEFINITION = {
 }
 
 
-class Human(Measured):
+class Human(Measured, kw_only=True):
     """`cpu_ms` is the server's, for each process done."""
 
     cpu_ms: float

@@ -88,6 +88,48 @@ class Databases:
         return self._server.database()
 
 
+def counters(rounds: int, seconds: float) -> str:
+    """One key of the door `cloudio`, incremented by 50 clients; medians."""
+    command = [sys.executable, "counters.py", "--json", "--seconds", str(seconds)]
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for _ in range(rounds):
+        done = subprocess.run(
+            command, cwd=HERE, capture_output=True, text=True, timeout=seconds * 16 + 240, check=False
+        )
+        for line in done.stdout.splitlines():
+            told = json.loads(line)
+            found.setdefault((told["database"], told["operation"]), []).append(told["run"])
+    lines = [
+        "| key of | database | increments/s | p50 ms | p99 ms | server CPU µs each |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for (kind, operation), runs in found.items():
+        of = "the process" if operation.startswith("instance") else "the definition"
+        figure = median([run["measured"] for run in runs]) or {}
+        cpu = statistics.median(run["user"] + run["system"] for run in runs)
+        lines.append(f"| {of} | {kind} | {rate(figure)} | {figure['p50']:.1f} | {figure['p99']:.1f} | {cpu:.0f} |")
+    return "\n".join(lines)
+
+
+def human(databases: Databases, rounds: int, seconds: float, kinds: tuple[str, ...]) -> str:
+    """A task of a person over the native API: start, my tasks, claim, complete; 50 people at once; medians."""
+    lines = ["| database | processes/s | p50 ms | p99 ms | server CPU ms each |", "|---|---:|---:|---:|---:|"]
+    for kind in kinds:
+        runs = [
+            run
+            for _ in range(rounds)
+            if (run := measure([sys.executable, "human.py", databases.fresh(kind), 50, seconds], seconds)) is not None
+        ]
+        figure = median(runs)
+        if figure is None:
+            lines.append(f"| {kind} | failed | - | - | - |")
+            continue
+        cpu = statistics.median(run["cpu_ms"] for run in runs)
+        lines.append(f"| {kind} | {rate(figure)} | {figure['p50']:.1f} | {figure['p99']:.1f} | {cpu:.2f} |")
+        print(lines[-1], flush=True)
+    return "\n".join(lines)
+
+
 def profiles(databases: Databases, seconds: float, kinds: tuple[str, ...]) -> str:
     """Three steps in process, sampled; the figures of the tables come from runs that were not."""
     sampler, told = peer_python().with_name("py-spy"), []
@@ -273,10 +315,12 @@ def main() -> None:
             figures = compare(databases, rounds, seconds, ("sqlite", "postgresql"))
             figures |= over_http(databases, rounds, seconds, ("sqlite", "postgresql"))
             first = starts(databases, rounds, seconds)
+            tasks = human(databases, rounds, seconds, ("sqlite", "postgresql"))
             sampled = profiles(databases, seconds, ("sqlite", "postgresql"))
             server_version = running.psql("postgres", "SHOW server_version").split()[0]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    counted = counters(rounds, seconds)
     summary = (
         f"Acknowledged starts over HTTP at 200 a second: p50 {first['p50']:.1f} ms, p99 {first['p99']:.1f} ms. "
         f"Idle memory {first['memory']:.0f} MiB. `penstock dev` ready in {first['ready']:.2f} s on an empty directory."
@@ -287,6 +331,10 @@ def main() -> None:
             f"Medians of {rounds} runs of {seconds:g} s.",
             table(figures),
             summary,
+            "Counters: one key, incremented over HTTP by 50 keep-alive clients; every number is answered once.",
+            counted,
+            "A human task: start, my tasks, claim, complete over HTTP, 50 people at once.",
+            tasks,
             "Sampling profiles of runs of their own, shares of the samples that hold the interpreter's lock:",
             sampled,
         )

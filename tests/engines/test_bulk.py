@@ -4,64 +4,13 @@ import asyncio
 
 import pytest
 
-from engines.stage import ONCE, Stage, graph, job
-from penstock.core.events import Failure
+from engines.bulks import LINE, begun, counts, ended, enrolled, failed, registered, results, started, whole
+from engines.stage import Stage, graph, job
 from penstock.core.requests import Condition, Filter
 from penstock.errors import Forbidden, Invalid, NotFound, WrongState
 from penstock.identity.model import Actor, Kind
-from penstock.operations import bulk, people
+from penstock.operations import bulk, processes
 from penstock.operations.bulk import NewBulk
-
-LINE = graph(
-    "line", {"a": job("a", retry=ONCE), "b": job("b")}, ("a", "b"), search=["metadata.customer"],
-    permissions={"initiator": ["group:staff"], "manager": ["group:risk"]},
-)  # fmt: skip
-
-
-async def started(stage, count, **more):
-    return [await stage.start("line", metadata={"customer": f"c{n % 2}"}, **more) for n in range(count)]
-
-
-async def failed(stage, count):
-    """So many of the jobs that wait fail, and their processes with them."""
-    taken = await stage.poll("a", max=count)
-    assert len(taken) == count
-    for each in taken:
-        await stage.fail(each, Failure(type="Broken", message="it broke"))
-    return {each.process_id for each in taken}
-
-
-async def begun(stage, command, filter=None, *, actor=None, **more):
-    wanted = NewBulk(command=command, filter=filter, **more)
-    return await bulk.begin(stage.ctx, actor or stage.actor, wanted)
-
-
-async def ended(stage, made, actor=None):
-    async def there():
-        found = await bulk.get(stage.ctx, actor or stage.actor, made.id)
-        return found if found.state != "RUNNING" else None
-
-    return await stage.until(there)
-
-
-async def whole(stage, command, filter=None, **more):
-    return await ended(stage, await begun(stage, command, filter, **more), more.get("actor"))
-
-
-async def results(stage, made, outcome=None, actor=None):
-    page = await bulk.results(stage.ctx, actor or stage.actor, made.id, outcome, None, 1000)
-    return page.items
-
-
-def counts(made):
-    return made.state, made.total, made.done, made.failed, made.skipped
-
-
-async def registered(stage):
-    """The stage's application is in the database: an operation looks for who began it."""
-    made = await people.seed(stage.ctx, "other", "other", [people.NewUser(email="o@example.com", password="pw")])
-    await stage.edit("UPDATE applications SET tid = ?, id = 'test' WHERE id = ?", stage.tid, made.application_id)
-    return made
 
 
 def test_a_filter_is_commanded_whole_and_nothing_else(play):
@@ -139,10 +88,13 @@ def test_ended_processes_are_deleted_with_all_that_is_theirs(url):
                 assert {pid for (pid,) in await stage.rows(f"SELECT pid FROM {table}")} == left, table
             with pytest.raises(NotFound):
                 await stage.show(ids[0])
-            gone = await stage.rows(
-                "SELECT actor, subject FROM journal WHERE type = 'process.deleted' ORDER BY subject"
+            told = await stage.rows("SELECT actor, kind, subject, type, data FROM journal")
+            (made, _) = (await bulk.listed(stage.ctx, stage.actor, None, 10)).items
+            gone = [each[:3] for each in told if each[3] == "process.deleted"]
+            assert gone == [("app:test", "bulk", made.id)] * 2
+            assert not [each for each in told if ids[0] in str(each) or ids[2] in str(each)], (
+                "what is erased is not named"
             )
-            assert gone == [("app:test", id) for id in sorted((ids[0], ids[2]))]
 
     asyncio.run(main())
 
@@ -163,17 +115,34 @@ def test_named_processes_are_commanded_and_others_told_of(play):
     play(journey)
 
 
+def test_the_total_counts_what_the_creator_may_see(play):
+    async def journey(stage):
+        await registered(stage)
+        await stage.deploy(LINE)
+        hidden = {"viewer": ["group:board"], "initiator": ["group:risk"]}
+        await stage.deploy({**LINE, "code": "closed", "permissions": hidden})
+        await enrolled(stage, "eve")
+        eve = stage.user("eve@example.com", "risk")
+        await started(stage, 2)
+        for _ in range(3):
+            await stage.start("closed")
+        await processes.start(stage.ctx, eve, processes.StartProcess(definition="closed"), None)
+        customer = Filter(statuses=("RUNNING",))
+        assert counts(await whole(stage, "suspend", customer, dry_run=True)) == ("DONE", 6, 6, 0, 0)
+        made = await whole(stage, "suspend", customer, actor=eve, dry_run=True)
+        assert counts(made) == ("DONE", 3, 2, 1, 0), "her own is seen, and not for her to suspend"
+        none = await whole(stage, "suspend", Filter(definition="closed", created_by="app:test"), actor=eve)
+        assert counts(none) == ("DONE", 0, 0, 0, 0)
+
+    play(journey)
+
+
 def test_the_creators_rights_count_for_each_process(play):
     async def journey(stage):
         await registered(stage)
         await stage.deploy(LINE)
         await stage.deploy({**LINE, "code": "closed", "permissions": {}})
-        users = [
-            people.NewUser(email=f"{name}@example.com", password="pw", groups=("risk",)) for name in ("eve", "max")
-        ]
-        other = await people.seed(stage.ctx, "third", "third", users)
-        for table in ("users", "groups"):
-            await stage.edit(f"UPDATE {table} SET tid = ? WHERE tid = ?", stage.tid, other.tenant.tid)
+        other = await enrolled(stage, "eve", "max")
         eve, mallory = stage.user("eve@example.com", "risk"), stage.user("max@example.com", "risk")
         mine = await started(stage, 3)
         theirs = [await stage.start("closed") for _ in range(2)]

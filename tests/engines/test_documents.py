@@ -272,3 +272,156 @@ def test_content_that_is_gone_is_told_as_trouble_of_ours(url, tmp_path):
             await a.documents.delete(a.stage.actor, made.id)
 
     asyncio.run(main())
+
+
+def test_a_row_that_says_loose_costs_nobody_a_linked_file(url, tmp_path):
+    async def main():
+        async with opened(url, tmp_path) as a:
+            process = await a.stage.start("d")
+            made = await a.store(process=process)
+            await a.stage.edit("UPDATE documents SET loose_at = 1")
+            assert await a.sweep() == (0, 0)
+            assert await a.content(made.id) == b"content"
+            assert await a.stage.one("SELECT loose_at FROM documents") is None
+
+    asyncio.run(main())
+
+
+def test_a_document_has_so_many_links_and_no_more(url, tmp_path, monkeypatch):
+    monkeypatch.setattr("penstock.operations.documents.MOST_LINKS", 2)
+
+    async def main():
+        async with opened(url, tmp_path) as a:
+            first, second, third = [await a.stage.start("d") for _ in range(3)]
+            made = await a.store(process=first)
+            for process in (second, first, second):  # a link that is there is no new one
+                await a.documents.link(a.stage.actor, process, made.id, None)
+            with pytest.raises(Conflict, match="2 processes"):
+                await a.documents.link(a.stage.actor, third, made.id, None)
+            await a.documents.unlink(a.stage.actor, first, made.id)
+            await a.documents.link(a.stage.actor, third, made.id, None)
+
+    asyncio.run(main())
+
+
+def test_a_repeat_with_the_key_answers_as_the_first_though_the_first_changed_who_may(url, tmp_path):
+    async def main():
+        async with opened(url, tmp_path) as a:
+            manager = a.stage.user("man@example.com")
+            process = await a.stage.start("d")
+            made, other = await a.store(process=process), await a.store(process=process)
+            for _ in range(2):
+                await a.documents.unlink(manager, process, made.id, "unlink")
+                await a.documents.delete(manager, other.id, "delete")
+            for key in (None, "another"):
+                with pytest.raises(NotFound):
+                    await a.documents.unlink(manager, process, made.id, key)
+                with pytest.raises(NotFound):
+                    await a.documents.delete(manager, other.id, key)
+            with pytest.raises(Conflict):
+                await a.documents.delete(manager, made.id, "delete")
+            assert a.files() == {made.id}
+
+    asyncio.run(main())
+
+
+def test_links_are_shown_to_who_sees_their_processes(url, tmp_path):
+    async def main():
+        async with opened(url, tmp_path) as a:
+            await a.stage.deploy({**graph("hidden", {"i": {"kind": "item", "task": "T"}}), "tasks": TASKS, "permissions": {"viewer": ["group:few"]}})  # fmt: skip
+            hidden, shown = await a.stage.start("hidden"), await a.stage.start("d")
+            made = await a.store(process=hidden)
+            stranger, candidate = a.stage.user("str@example.com"), a.stage.user("can@example.com")
+            with pytest.raises(NotFound):
+                await a.documents.known(stranger, made.id)
+            await a.documents.link(a.stage.actor, shown, made.id, None)
+            for actor, seen in (
+                (stranger, {shown}),
+                (candidate, {shown, hidden}),
+                (a.stage.user("v@example.com", "few"), {shown, hidden}),
+                (a.stage.actor, {shown, hidden}),
+            ):
+                assert {link.process for link in (await a.documents.get(actor, made.id)).links} == seen
+                assert (await a.documents.known(actor, made.id)).sha256 == made.sha256
+
+    asyncio.run(main())
+
+
+# -- two nodes -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def two(url: str, folder: Path) -> AsyncIterator[tuple[Set, Set]]:
+    async with opened(url, folder) as a, Stage.open(url, "two") as stage:
+        yield a, Set(stage, folder / "blobs")
+        assert await _amiss(a) == []
+
+
+async def _amiss(a: Set) -> list[tuple[object, ...]]:
+    """Links without a document, and documents that are loose by their row alone or by their links alone."""
+    return await a.stage.rows(
+        "SELECT l.doc, NULL, l.pid FROM document_links l LEFT JOIN documents d ON d.doc = l.doc WHERE d.doc IS NULL "
+        "UNION ALL SELECT d.doc, d.loose_at, l.pid FROM documents d LEFT JOIN document_links l ON l.doc = d.doc "
+        "WHERE (l.doc IS NULL) <> (d.loose_at IS NOT NULL)"
+    )
+
+
+async def _at_once(*calls) -> None:
+    for error in await asyncio.gather(*calls, return_exceptions=True):
+        assert not isinstance(error, BaseException) or isinstance(error, NotFound | WrongState), error
+
+
+@pytest.mark.postgres
+def test_two_nodes_link_and_unlink_at_once(postgres_url, tmp_path):
+    async def main():
+        async with two(postgres_url, tmp_path) as (a, b):
+            p, q = await a.stage.start("d"), await a.stage.start("d")
+            for _ in range(30):
+                made = await a.store(process=p)
+                await _at_once(
+                    a.documents.link(a.stage.actor, q, made.id, None), b.documents.unlink(b.stage.actor, p, made.id)
+                )
+                assert await _amiss(a) == [], "beside a link"
+                assert await a.ids(q) == [made.id]
+                await a.documents.link(a.stage.actor, p, made.id, None)
+                await _at_once(
+                    a.documents.unlink(a.stage.actor, p, made.id), b.documents.unlink(b.stage.actor, q, made.id)
+                )
+                assert await _amiss(a) == [], "beside an unlink"
+
+    asyncio.run(main())
+
+
+@pytest.mark.postgres
+def test_two_nodes_link_and_remove_at_once(postgres_url, tmp_path):
+    async def main():
+        async with two(postgres_url, tmp_path) as (a, b):
+            p, q = await a.stage.start("d"), await a.stage.start("d")
+            for _ in range(30):
+                made, loose = await a.store(process=p), await a.store()
+                await _at_once(
+                    a.documents.link(a.stage.actor, q, made.id, None), b.documents.delete(b.stage.actor, made.id)
+                )
+                assert await _amiss(a) == [], "beside a delete"
+                await _at_once(a.documents.link(a.stage.actor, q, loose.id, None), b.sweep(-1000))
+                assert await _amiss(a) == [], "beside the sweep"
+
+    asyncio.run(main())
+
+
+@pytest.mark.postgres
+def test_a_link_on_one_node_beside_retention_on_another(postgres_url, tmp_path):
+    async def main():
+        async with two(postgres_url, tmp_path) as (a, b):
+            there = await a.stage.start("d")
+            for _ in range(5):
+                gone = await a.stage.start("d")
+                made = [await a.store(process=gone) for _ in range(5)]
+                await _cancel(a.stage, gone)
+                await a.stage.sealed()
+                now = await a.stage.store.submit_async(lambda tx: tx.now)
+                links = (a.documents.link(a.stage.actor, there, each.id, None) for each in made)
+                await _at_once(retention.clean(b.stage.store, 1, now + 2 * DAY), *links)
+                assert await _amiss(a) == []
+
+    asyncio.run(main())

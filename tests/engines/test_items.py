@@ -9,7 +9,7 @@ import pytest
 
 from engines.stage import gathered, graph, job
 from penstock.core.requests import ItemFilter
-from penstock.errors import Forbidden, Invalid, NotFound, PenstockError, WrongState
+from penstock.errors import Conflict, Forbidden, Invalid, NotFound, PenstockError, WrongState
 from penstock.operations import drafts, items, processes, reading, threads
 from penstock.operations.people import NewUser, seed
 from penstock.store import people
@@ -585,6 +585,27 @@ def test_a_command_under_a_key_answers_the_same_again(play):
         line = await drafts.write_log(stage.ctx, cast.ann, id, "info", "once", "k2")
         assert await drafts.write_log(stage.ctx, cast.ann, id, "info", "once", "k2") == line
         assert len((await drafts.log(stage.ctx, cast.ann, id, None, 10)).items) == 1
+
+    play(journey)
+
+
+def test_delegating_under_a_key_answers_the_same_again_though_the_item_is_anothers(play):
+    async def journey(stage):
+        cast = await Cast.on(stage)
+        _, id = await task(stage)
+        await items.claim(stage.ctx, cast.ann, id)
+        to = "user:eve@example.com"
+        first = await items.delegate(stage.ctx, cast.ann, id, to, "you know more", "k")
+        assert await items.delegate(stage.ctx, cast.ann, id, to, "you know more", "k") == first
+        for key in (None, "another"):
+            with pytest.raises(Forbidden):
+                await items.delegate(stage.ctx, cast.ann, id, to, "you know more", key)
+        with pytest.raises(Conflict):
+            await items.delegate(stage.ctx, cast.ann, id, "user:ben@example.com", "", "k")
+        with pytest.raises(Invalid):
+            await items.delegate(stage.ctx, cast.eve, id, "user:nobody@example.com", "", "k2")
+        with pytest.raises(Invalid):
+            await items.delegate(stage.ctx, cast.eve, id, "group:staff", "", "k3")
 
     play(journey)
 

@@ -1,10 +1,12 @@
 """Several nodes on one PostgreSQL."""
 
 import asyncio
+import base64
 import contextlib
 import random
 import time
 
+import psycopg
 import pytest
 
 from engines.loaded import CHILD
@@ -13,8 +15,9 @@ from engines.stage import Stage, graph, job, scope
 from engines.test_recovery import finish, nothing_lost, prepare
 from penstock.core import events as ev
 from penstock.errors import NotFound, StaleSequence, Unavailable, WrongState
-from penstock.operations import values
-from penstock.store import feed, outbox, processes
+from penstock.operations import connections, secrets, values
+from penstock.store import feed, outbox, people, processes
+from penstock.wiring import _installation_key
 
 pytestmark = pytest.mark.postgres
 
@@ -466,3 +469,49 @@ def test_feed_numbers_are_never_given_again(nodes):
         await a.edit("UPDATE history SET feed = ? WHERE pid = ?", last, await b.pid(id))
 
     nodes(journey)
+
+
+# -- what is made once -----------------------------------------------------------------------------------------------
+
+
+def test_of_two_first_puts_one_makes_it(nodes):
+    async def journey(a, b):
+        document = {"base_url": "https://erp.example.com"}
+        for number in range(20):
+            put = [secrets.put(each.ctx, each.actor, f"S{number}", "value", None) for each in (a, b)]
+            put += [connections.put(each.ctx, each.actor, f"C{number}", document, None) for each in (a, b)]
+            made = await asyncio.gather(*put)
+            for pair in (made[:2], made[2:]):
+                assert sorted((view.revision, fresh) for view, fresh in pair) == [(1, True), (2, False)]
+
+    nodes(journey, running=False)
+
+
+def test_nodes_that_first_start_at_once_keep_one_installation_key(nodes):
+    async def journey(*stages):
+        for _ in range(20):
+            await stages[0].edit("DELETE FROM meta WHERE key = 'installation_key'")
+            made = await asyncio.gather(*(asyncio.to_thread(_installation_key, each.store) for each in stages))
+            kept = await stages[0].one("SELECT value FROM meta WHERE key = 'installation_key'")
+            assert set(made) == {base64.b64decode(kept)}
+
+    nodes(journey, "a", "b", "c", running=False)
+
+
+def test_what_changed_during_a_wait_for_a_tenant_is_not_recalled(nodes, postgres_url):
+    async def journey(a, b):
+        await a.store.submit_async(lambda tx: tx.recall_later("x", 1, "as it was"))
+
+        def waiting(tx):
+            before = tx.recalled("x", 1)
+            people.hold(tx, a.tid)
+            return before, tx.recalled("x", 1)
+
+        async with await psycopg.AsyncConnection.connect(postgres_url) as third:
+            await third.execute("SELECT 1 FROM tenants FOR UPDATE")
+            found = a.store.submit_async(waiting)
+            await b.until(lambda: b.one("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+            await b.store.submit_async(lambda tx: tx.reconfigured())
+        assert await found == ("as it was", None)
+
+    nodes(journey, running=False)

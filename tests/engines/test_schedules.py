@@ -323,6 +323,8 @@ def test_run_now_is_the_callers_process_and_repeats_under_its_key(play):
         second = await schedules.run(stage.ctx, stage.actor, "s")
         assert second != first
         assert len(await started(stage)) == 2
+        told = await stage.rows("SELECT subject, data FROM journal WHERE type = 'schedule.run'")
+        assert told == [("s", "{}")] * 2, "when the process is erased its id is nowhere"
         seen = await get(stage)
         assert (seen.last_process, seen.next) == (second.process, made.next)
 

@@ -241,6 +241,22 @@ def test_oauth2_tokens_are_fetched_once_kept_and_fetched_anew_after_a_401(play):
     play(journey)
 
 
+@pytest.mark.parametrize("told", [b"1" * 400, b'"' + b"1" * 400 + b'"', b"1e999", b'"soon"', b"null"])
+def test_a_token_good_for_no_sensible_time_is_used_all_the_same(play, told):
+    tokens, endpoint = Endpoint((200, b'{"access_token": "the-token", "expires_in": %s}' % told, "")), Endpoint()
+
+    async def journey(stage):
+        async with tokens.serving(), endpoint.serving():
+            await keep(stage)
+            auth = {"type": "oauth2_client_credentials", "token_url": f"{tokens.url}/token", "client_id": "me"}
+            await connect(stage, endpoint.url, {**auth, "client_secret": "${secrets.TOKEN}"})
+            await stage.deploy(calling(connection="erp", url="/x"))
+            await stage.completed(await stage.start("call"))
+            assert [headers["authorization"] for _, headers, _ in endpoint.requests] == ["Bearer the-token"]
+
+    play(journey)
+
+
 def test_calls_at_the_same_time_ask_once_for_a_token(play):
     tokens, endpoint = Endpoint((200, b'{"access_token": "one-and-only", "expires_in": 60}', "")), Endpoint()
 

@@ -214,7 +214,10 @@ def test_permissions_of_a_draft_wait_for_its_activation(server: Server, root: Ap
     decide(second, code, 2, "approve", 403)
     decide(first, code, 2, "approve")
     assert root.get(path.format(code))["permissions"]["manager"] == [first.name]
-    decide(first, code, 2, "activate")
+    decide(first, code, 2, "activate", 403)
+    assert version(root, code, 2) == "APPROVED", "a manager does not grant"
+    assert root.get(path.format(code))["permissions"]["manager"] == [first.name]
+    decide(root, code, 2, "activate")
     assert root.get(path.format(code))["permissions"]["manager"] == [second.name]
 
 

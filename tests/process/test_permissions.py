@@ -121,6 +121,30 @@ def test_managers_read_grants_and_administrators_of_the_definition_put_and_deplo
     put(me, code, 403, manager=[])
 
 
+def test_nobody_grants_by_a_document_what_they_may_not_put(server: Server, root: Api):
+    made = root.post("/applications", {"name": "ci"}, 201)
+    ci, me = server.as_application(made["id"], made["secret"]), logged_in(server, root)
+    mine = {"permissions": {"administrator": [ci.name]}}
+    code, path = work(root, permissions={"manager": [me.name]}), "/definitions/{}"
+    document = {"penstock": 1, "code": code, "nodes": {"work": {"kind": "job", "topic": "t"}}}
+    assert ci.post("/definitions", {**document, **mine}, 403)["code"] == "forbidden"
+    ci.post("/definitions", document, 403)  # what is taken away is changed as well
+    assert root.get(path.format(code))["latest"] == 1
+    assert granted(root, code) == {"manager": [me.name]}
+    ci.post("/definitions", {**document, "name": "n", "permissions": {"manager": [me.name]}}, 201)
+    put(root, code, initiator=["group:staff"], manager=[me.name])
+    root.post("/definitions", {**document, "permissions": {"viewer": [me.name], "manager": [me.name]}}, 201)
+    me.post(f"/definitions/{code}/versions/2/activate", {"comment": "back"}, 403)  # an old block is one, too
+    assert root.get(path.format(code))["active"] == 3
+    assert granted(root, code) == {"viewer": [me.name], "manager": [me.name]}
+    me.post(f"/definitions/{code}/versions/3/retire", {"comment": "stop"})
+    new = work(ci, **mine)
+    assert granted(root, new) == {"administrator": [ci.name]}, "who makes a definition says whose it is"
+    put(ci, new, administrator=[ci.name], viewer=[me.name])
+    work(ci, code=new, permissions={"administrator": [ci.name, me.name]})
+    assert granted(ci, new) == {"administrator": sorted([ci.name, me.name])}
+
+
 def test_the_candidates_of_a_definition_get_what_names_none(server: Server, root: Api):
     me, stranger = logged_in(server, root), logged_in(server, root)
     code = root.deploy({"work": {"kind": "item", "task": "T"}}, tasks={"T": {}}, permissions={"candidate": [me.name]})

@@ -7,11 +7,13 @@ import threading
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import bindparam, func, select
 
 from penstock import errors
 from penstock.store import Store, checkpointer, sqlite, tables
+from penstock.store.rows import PROCESS_VALUES
 from store.making import counter, increment, processes, put_value, values
 
 ENDLESS = {
@@ -214,3 +216,33 @@ def test_the_log_shrinks_again_after_a_long_read(tmp_path, small_log, caplog):
             time.sleep(0.02)
         assert log.stat().st_size < grown / 2
         assert len(values(store)) == next(number)
+
+
+def test_a_single_read_costs_no_transaction_and_asks_but_once(store):
+    store.submit(lambda tx: tx.put(PROCESS_VALUES, (1, "a", "x"))).result(10)
+
+    def one(read):
+        return read.rows("SELECT value FROM process_values")
+
+    assert store.read(one) == store.reader.read(one, single=True) == [("x",)]
+    with pytest.raises(errors.Defect):
+        store.reader.read(lambda read: (one(read), one(read)), single=True)
+    assert store.reader.read(one, single=True, limit=3.0) == [("x",)]
+    assert store.read(one) == [("x",)]
+
+
+@pytest.mark.postgres
+def test_a_single_read_connects_again_after_the_connection_was_lost(server):
+    url = server.schema()
+    with Store.open(url, "test") as store:
+        store.submit(lambda tx: tx.put(PROCESS_VALUES, (1, "a", "x"))).result(10)
+
+        def one(read):
+            return read.rows("SELECT value FROM process_values")
+
+        reader = store.reader
+        assert reader.read(one, single=True) == [("x",)]
+        ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'penstock reader'"
+        with psycopg.connect(url, autocommit=True) as other:
+            other.execute(ends)
+        assert [reader.read(one, single=True) for _ in range(8)] == [[("x",)]] * 8

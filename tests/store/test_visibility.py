@@ -91,6 +91,7 @@ def test_pages_hold_what_is_seen(filled, monkeypatch, ranges):
         expected = [pid for pid in range(1, 401) if holds(pid) and visible(pid)]
         asked = wanted._replace(viewer=VIEWER)
         assert pages(filled, asked, oldest=oldest) == (expected if oldest else expected[::-1]), (wanted, oldest)
+        assert filled.read(lambda read, a=asked: listing.count(read, 1, a)) == len(expected), wanted
         everything = [pid for pid in range(1, 401) if holds(pid)]
         assert pages(filled, wanted, oldest=oldest) == (everything if oldest else everything[::-1])
 
@@ -111,7 +112,28 @@ def test_a_page_and_a_look_at_one_agree(filled):
         assert starter_ == starter(pid)
         assert permissions == BLOCKS[10 + pid % 5]
         assert involved is (bool(permissions.get("viewer")) and (granted(pid) or owned(pid)))
+        [names] = filled.read(lambda read, p=pid: visibility.all_involved(read, [p])).values()
+        assert names == ({ME, "group:mine"} if granted(pid) else {ME} if owned(pid) else set())
     assert filled.read(lambda read: visibility.of_process(read, 2, 5, VIEWER)) is None
+
+
+def test_each_who_is_involved_in_a_process_of_many_items_is_named_once(store):
+    def unit(tx):
+        for pid in (1, 2):
+            given = {"tid": 1, "did": 10, "vid": 10, "status": "RUNNING", "created_by": ME}
+            tx.put(PROCESSES, row(PROCESSES, pid=pid, id=f"p{pid}", created_at=pid, **given))
+        for n in range(2_000):
+            owner = {"owner": f"user:{n % 3}"} if n % 2 else {}
+            tx.put(ITEMS, row(ITEMS, pid=1, n=n, tid=1, id=f"i{n}", state="READY", **owner))
+            tx.put(ITEM_GRANTS, row(ITEM_GRANTS, tid=1, grantee=f"group:{n % 2}", pid=1, n=n))
+
+    store.submit(unit).result(30)
+    expected = {1: {"user:0", "user:1", "user:2", "group:0", "group:1"}, 2: set()}
+    assert store.read(lambda read: visibility.all_involved(read, [1, 2])) == expected
+    params = {"pids": [1, 2]}
+    found = store.read(lambda read: read.rows(visibility._OWNERS, params) + read.rows(visibility._GRANTEES, params))
+    assert len(found) == 5
+    assert store.read(lambda read: visibility.all_involved(read, [])) == {}
 
 
 def test_without_viewers_nothing_is_hidden(filled):

@@ -32,7 +32,7 @@ LAST_EVENT_ID = "Last-Event-ID"
 # -- words -----------------------------------------------------------------------------------------------------------
 
 Feed = Annotated[int, Meta(ge=0, le=2**53)]
-Type = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^([A-Z][A-Za-z0-9]*|[a-z]+\.[a-z]+)$")]
+Type = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^([A-Z][A-Za-z0-9]*|[a-z]+\.[a-z_]+)$")]
 Word = Annotated[str, Meta(min_length=1, max_length=300)]
 
 
@@ -173,7 +173,7 @@ async def _frames(call: ApiCall, stream: Stream) -> AsyncGenerator[bytes, None]:
         if time.monotonic() - asked_at > ASKED_AGAIN:
             asked_at = time.monotonic()
             try:
-                stream.actor = await call.reauthenticate()
+                stream.goes_on_as(await call.reauthenticate())
             except Unauthenticated:
                 return
             except Unavailable:

@@ -53,19 +53,22 @@ def put_in(value: Any, secrets: Mapping[str, str]) -> Any:
 
 
 def masked(value: Any, hidden: Collection[str]) -> Any:
-    """The value without what must not be seen, keys included."""
+    """The value without what must not be seen, keys and numbers included: a secret of digits may come back as a number."""
     wanted = sorted((text for text in hidden if len(text) >= SHORTEST_MASKED), key=len, reverse=True)
     if not wanted:
         return value
     pattern = re.compile("|".join(map(re.escape, wanted)))
-    return _each_text(value, lambda text: pattern.sub(MASK, text), keys=True)
+    return _each_text(value, lambda text: pattern.sub(MASK, text), whole=True)
 
 
-def _each_text(value: Any, change: Callable[[str], str], *, keys: bool = False) -> Any:
+def _each_text(value: Any, change: Callable[[str], str], *, whole: bool = False) -> Any:
+    """`whole`: keys and numbers, too; a number whose text changes is a text then."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, dict):
-        return {change(key) if keys else key: _each_text(below, change, keys=keys) for key, below in value.items()}
+        return {change(key) if whole else key: _each_text(below, change, whole=whole) for key, below in value.items()}
     if isinstance(value, list):
-        return [_each_text(below, change, keys=keys) for below in value]
+        return [_each_text(below, change, whole=whole) for below in value]
+    if whole and isinstance(value, int | float):
+        return value if change(repr(value)) == repr(value) else MASK
     return value

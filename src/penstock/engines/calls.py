@@ -292,6 +292,6 @@ def _granted(response: Response) -> tuple[str | None, float]:
     told = answer.get("expires_in")
     try:
         lifetime = float(told) if isinstance(told, int | float | str) and not isinstance(told, bool) else UNTOLD
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or one of more digits than a float has
         lifetime = UNTOLD
     return token, min(max(lifetime, 0.0), 86_400.0) if lifetime == lifetime else UNTOLD  # noqa: PLR0124 - NaN

@@ -47,13 +47,15 @@ async def sweep(store: Store, blobs: Blobs, before: int) -> tuple[int, int]:
 
 
 def _forget(rows: list[Row], before: int, tx: Tx) -> int:
-    count = 0
-    for row in rows:
-        now = documents.get(tx, row.doc)
-        if now is not None and now.loose_at is not None and now.loose_at < before:
-            documents.remove(tx, row.doc)
-            count += 1
-    return count
+    held = documents.hold(tx, [row.doc for row in rows])
+    loose = [row.doc for row in held.values() if row.loose_at is not None and row.loose_at < before]
+    linked = documents.linked_ones(tx, loose)
+    for doc in loose:
+        if doc in linked:  # a row that says otherwise must not cost anybody a file
+            documents.not_loose(tx, doc)
+        else:
+            documents.remove(tx, doc)
+    return len(loose) - len(linked)
 
 
 async def _orphans(store: Store, blobs: Blobs, before: int) -> int:

@@ -254,9 +254,18 @@ def _sees_values(actor: Actor, target: Target) -> bool:
     return _sees_process(actor, target)
 
 
+def _sees_schedule(actor: Actor, target: Target) -> bool:
+    """What a definition that names viewers is started with is theirs to know, and of who may start it."""
+    return target.permissions is not None and (
+        not target.permissions.get("viewer") or _holds(*SEEING_SCHEDULES)(actor, target)
+    )
+
+
 _MANAGERS = ("manager", "administrator")
 SEEING = ("viewer", *_MANAGERS)
 """Permissions that show every process of a definition."""
+SEEING_SCHEDULES = ("initiator", *SEEING)
+"""Permissions that show its schedules."""
 _NOTHING = Target(kind="", id="", tid=0)
 
 _USERS: Mapping[Action, _Rule] = {
@@ -281,7 +290,7 @@ _USERS: Mapping[Action, _Rule] = {
     Action.DOCUMENT_READ: _sees_document,
     Action.DOCUMENT_LINK: _links_document,
     Action.DOCUMENT_REMOVE: _removes_document,
-    Action.SCHEDULE_READ: _anyone,
+    Action.SCHEDULE_READ: _sees_schedule,
     Action.SCHEDULE_WRITE: _holds(*_MANAGERS),
     Action.SECRET_READ: _manages,
     Action.CONNECTION_READ: _manages,

@@ -54,7 +54,8 @@ async def decide(
 ) -> VersionRow:
     """Bring a version into its next state.
 
-    Raises: NotFound, Forbidden (no right to, or a second person is needed), WrongState, Invalid (the comment).
+    Raises: NotFound, Forbidden (no right to, a second person is needed, or its block of permissions says something new and
+    the actor may not grant), WrongState, Invalid (the comment).
     """
     tid = actor.tenant.tid
     _check_comment(decision, comment)
@@ -110,7 +111,7 @@ def _require(tx: Tx, actor: Actor, code: str, version: Latest, decision: Decisio
 
 
 def _grant(tx: Tx, actor: Actor, code: str, version: Latest, running: int | None) -> None:
-    """What the version's document says about permissions, where that is new."""
+    """What the version's document says about permissions, where that is new. Raises: Forbidden."""
     before = definitions.numbered(tx, actor.tenant.tid, code, running if running is not None else 1)
     assert before is not None, "a definition has the versions it names"
     if before.vid != version.vid:

@@ -7,6 +7,9 @@ Theory of operation
   that has such a row is not commanded again: not after `kill -9`, and not by a node that has taken over while the first
   one was only slow, for both must hold the process. When all of a chunk have their rows, the cursor moves behind it.
   The creator's rights are asked anew for each chunk, and checked for each process.
+  What goes wrong with one process is noted as its failure: at once, or after `TRIES` where it may go better later. An
+  operation that fails itself goes behind the others that wait, and ends after `TRIES` without a chunk closed. Tries are
+  counted in memory: a node that starts again begins anew.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from typing import Any, NamedTuple
 
 from penstock.core import codec
@@ -36,10 +40,13 @@ LEASE = 30_000
 """Milliseconds after which another node takes an operation over."""
 EVERY = 2.0
 """Seconds between looks for an operation nobody carries."""
-LOOKING = 60.0
-"""Seconds a look for the next processes may take."""
+LOOKING = 20.0
+"""Seconds a look for the next processes may take: less than the lease, or nodes would take the operation from each other for ever."""
+TRIES = 10
+"""Of one process, or of an operation without a chunk closed, until it is given up."""
 PAUSE = 0.5
 """Seconds to wait for a database that has no time."""
+GIVEN_UP = "the look for its next processes takes too long, or fails; the log has it"
 
 
 class _LostError(Exception):
@@ -62,6 +69,8 @@ class BulkRunner:
         self._store = ctx.store
         self._soon = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._failures: Counter[tuple[int, int | None]] = Counter()
+        """Of processes by operation and number, None: of the operation itself; until its chunk is closed."""
         ctx.store.listen(self._heard)
 
     def _heard(self, payloads: list[str]) -> None:
@@ -75,21 +84,33 @@ class BulkRunner:
         self._loop = asyncio.get_running_loop()
         while True:
             self._soon.clear()
+            row: bulks.Row | None = None
             try:
                 row = await self._submit(lambda tx: bulks.take(tx, LEASE))
                 if row is not None:
                     await self._carry(row)
+                    self._forget(row)
                     continue
             except _LostError:
+                self._forget(row)
                 continue
             except Unavailable as error:
                 log.warning("bulk operations wait for the database: %s", error.message)
+                if row is not None and error.details.get("late"):
+                    self._failures[row.bid, None] += 1
                 await asyncio.sleep(PAUSE)
             except Exception:
                 log.exception("bulk operations met an error and go on")
+                if row is not None:
+                    self._failures[row.bid, None] += 1
                 await asyncio.sleep(EVERY)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._soon.wait(), EVERY)
+
+    def _forget(self, row: bulks.Row | None) -> None:
+        """It has moved on, or is not ours any more."""
+        for key in [key for key in self._failures if row is not None and key[0] == row.bid]:
+            del self._failures[key]
 
     async def _submit(self, unit: Any, keys: tuple[int, ...] = ()) -> Any:
         return await self._store.submit_async(unit, keys, low=True)
@@ -98,6 +119,10 @@ class BulkRunner:
 
     async def _carry(self, row: bulks.Row) -> None:
         """Raises: _LostError, Unavailable; the operation is then taken up again."""
+        # here and not where it fails: the operation is surely ours only now
+        if self._failures[row.bid, None] >= TRIES:
+            await self._end(row, bulks.FAILED, f"given up after {TRIES} tries: {GIVEN_UP}")
+            return
         wanted = bulk.request_of(row)
         cursor = codec.decode_json(row.cursor)
         if row.total is None:
@@ -117,6 +142,7 @@ class BulkRunner:
                 if isinstance(error, BaseException):
                     raise error
             await self._submit(lambda tx, to=behind: self._close(tx, row.bid, to))
+            self._forget(row)
             cursor = behind
 
     def _close(self, tx: Tx, bid: int, cursor: Any) -> None:
@@ -137,8 +163,11 @@ class BulkRunner:
         await self._submit(unit)
 
     async def _count(self, row: bulks.Row, wanted: bulk.NewBulk) -> None:
-        """How many there are to be, where that is soon known."""
-        filter_ = _of_operation(row, wanted)
+        """How many there are to be of those the creator may see, where that is soon known."""
+        actor = await self._actor(row)
+        if actor is None:
+            return
+        filter_ = _of_operation(row, wanted)._replace(viewer=sight.viewer_of(actor))
         try:
             total = await self._store.async_read(lambda read: listing.count(read, row.tid, filter_), limit=5)
         except Unavailable:
@@ -174,12 +203,16 @@ class BulkRunner:
         keys = (one.pid,) if one.pid else ()
         try:
             await self._submit(lambda tx: carrier.command(tx, one), keys)
-        except Unavailable:
+        except _LostError:
             raise
-        except PenstockError as error:
-            outcome, data = _refusal(error)
-            if isinstance(error, Defect):
+        except Exception as error:
+            if isinstance(error, Unavailable):
+                self._failures[carrier.row.bid, one.n] += 1
+                if self._failures[carrier.row.bid, one.n] < TRIES:
+                    raise
+            elif isinstance(error, Defect) or not isinstance(error, PenstockError):
                 log.exception("bulk operation %s: process %s", carrier.row.id, one.id)
+            outcome, data = _refusal(error)
             await self._submit(lambda tx: carrier.note(tx, one, outcome, data), keys)
 
 
@@ -229,9 +262,10 @@ class _Carrier:
         if self._wanted.command == "signal":
             commands.signal(self._ctx, given["name"], given.get("key"), given.get("payload"))(tx, held)
         elif self._wanted.command == "delete":
+            # not which one: its id would allow guesses at what its seals' digests cover
             journal.record(
-                *(tx, held.tid, self._actor.principal, "process.deleted", "process", held.process_id),
-                {"definition": held.version.code, "bulk": self.row.id},
+                *(tx, held.tid, self._actor.principal, "process.deleted", "bulk", self.row.id),
+                {"definition": held.version.code},
             )
             if not retention.remove(tx, [held.pid]):
                 raise Unavailable("what happened to the process is not sealed yet", retry_after=1)
@@ -260,8 +294,10 @@ def _of_operation(row: bulks.Row, wanted: bulk.NewBulk) -> Filter:
     return asked._replace(created_to=latest)
 
 
-def _refusal(error: PenstockError) -> tuple[str, dict[str, Any]]:
+def _refusal(error: Exception) -> tuple[str, dict[str, Any]]:
     """Of a process that is not there, or not in a state for the command, nothing is wrong."""
+    if not isinstance(error, PenstockError):
+        error = Defect(str(error))
     skipped = isinstance(error, WrongState | NotFound)
     problems = [problem._asdict() for problem in error.problems] if isinstance(error, Invalid) else []
     message = "internal error; the log has it" if isinstance(error, Defect) else error.message

@@ -5,7 +5,8 @@ Theory of operation
   that rows have got their numbers, never by the clock. A stream that begins further back reads for itself until it has come to
   where the channel is, and joins it between two events: so every event comes once, in order. What was read is one object for all
   streams. A stream for which too much waits reads for itself again; one that takes nothing any more is cut off, and resumes by
-  number. Marks tell a client how far its stream has come though there was nothing for it.
+  number. Marks tell a client how far its stream has come though there was nothing for it. Nobody gets what was read before the
+  stream was opened, but for those from whom nothing is hidden: permissions may have changed since.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 from penstock.errors import Invalid, LimitExceeded, PenstockError, Problem
 from penstock.identity.model import Actor
-from penstock.identity.policy import Target
-from penstock.operations.events import BATCH_BYTES, Batch, Mark, Stream, Told, Wanted, about, event
-from penstock.store import Read, Store, feed, grants, items
+from penstock.identity.policy import Target, sees_everything
+from penstock.operations.events import (
+    BATCH_BYTES,
+    Batch,
+    Mark,
+    Stream,
+    Told,
+    Wanted,
+    about,
+    asks_who_is_involved,
+    event,
+)
+from penstock.store import Read, Store, feed, grants, items, visibility
 from penstock.store.feed import Entry
 
 log = logging.getLogger(__name__)
@@ -39,6 +50,9 @@ BEAT = 15
 """Seconds between a stream's marks."""
 MOST = 20_000
 """Streams of a node."""
+MOST_OF_TENANT = MOST // 2
+MOST_OF_USER = 1_000
+"""Of one who is no administrator. Applications, which stand for many, and administrators may have all of the tenant's."""
 SLICE = 20_000
 """Events times streams that are gone through before others get their turn."""
 LEAVING = 2.0
@@ -52,8 +66,12 @@ class Channel:
         self.position = 0
         self.users = 0
         """Streams, and those about to be."""
+        self.by_principal: Counter[str] = Counter()
+        """The same, by who opened them."""
         self.mine = 0
         """How many of them want to know whom items are for."""
+        self.asking = 0
+        """How many of them must know who has to do with a process."""
         self.lock = asyncio.Lock()
         self._hub = hub
         self._tid = tid
@@ -76,14 +94,14 @@ class Channel:
 
     async def read(self) -> None:
         """Tell what has come since the last time."""
-        async with self.lock:
-            while self._ready:
+        more = self._ready
+        while more:
+            async with self.lock:  # one by one: who opens a stream waits for a read, not for the end of a flood
                 found = await self._hub.store.async_read(lambda read: feed.after(read, self._tid, self.position, ROWS))
-                for slice in self._slices(await self._told(found, audience=self.mine > 0)):
+                for slice in self._slices(await self._told(found, mine=self.mine > 0, asking=self.asking > 0)):
                     self._publish(slice)
                     await asyncio.sleep(0)
-                if len(found) < ROWS:
-                    return
+            more = len(found) == ROWS
 
     def _slices(self, told: list[Told]) -> Iterable[list[Told]]:
         step = max(1, SLICE // (len(self._wide) + 1))
@@ -108,17 +126,17 @@ class Channel:
     # -- streams -----------------------------------------------------------------------------------------------------
 
     def join(self, stream: Stream) -> bool:
-        """Take a stream in from where the channel is; False when it is behind what is kept."""
+        """Take a stream in from where the channel is; False when it is behind what is kept, or what was read for such as it."""
         if stream.position < self.position:
             missed = [told for told in self._recent if told.feed > stream.position]
             # more than may wait would make it fall behind at once
             too_much = sum(told.size for told in missed) > BATCH_BYTES
-            if stream.wanted.mine or stream.position < self._recent_from or too_much:
+            if too_much or stream.position < max(stream.anew, self._recent_from):
                 return False
-            for told in missed:
-                stream.offer(told)
+        else:
+            missed = []
         self._set(stream).add(stream)
-        stream.bucket = self._hub.bucket(self, stream)
+        stream.joined(missed)
         return True
 
     async def catch_up(self, stream: Stream) -> Batch:
@@ -133,13 +151,12 @@ class Channel:
         async with self._hub.catching:
             found = await self._hub.store.async_read(read)
             some = _as_many_as_fit(found)
-            told = await self._told(some, audience=wanted.mine)
+            told = await self._told(some, mine=wanted.mine, asking=stream.asks)
         stream.position = some[-1].feed if len(some) < len(found) or len(found) == ROWS else upto
         return [*(each for each in told if stream.wants(each)), Mark(stream.position)]
 
     def part(self, stream: Stream) -> None:
         """The stream reads for itself again, until it joins."""
-        self._hub.unbucket(self, stream)
         self._set(stream).discard(stream)
 
     def leave(self, stream: Stream) -> None:
@@ -152,33 +169,42 @@ class Channel:
         process = stream.wanted.process
         return self._wide if process is None else self._by_process[process]
 
-    @property
-    def streams(self) -> list[Stream]:
-        return [*self._wide, *(stream for streams in self._by_process.values() for stream in streams)]
-
     # -- events ------------------------------------------------------------------------------------------------------
 
-    async def _told(self, entries: list[Entry], *, audience: bool) -> list[Told]:
-        """Entries with what policy asks about them."""
+    async def _told(self, entries: list[Entry], *, mine: bool, asking: bool) -> list[Told]:
+        """Entries with what policy asks about them, and what the filters of those who listen do."""
         vids = sorted({entry.vid for entry in entries if entry.vid is not None})
         if not vids:
-            return [self._tell(entry, {}, None) for entry in entries]
+            return [self._tell(entry, {}, frozenset(), frozenset()) for entry in entries]
 
-        def read(read: Read) -> tuple[dict[int, grants.Permissions], dict[int, frozenset[str]]]:
+        def read(read: Read) -> list[Told]:
             granted = grants.of_versions(read, self._tid, vids)
-            # of a definition that names viewers, who has an item of a process sees it all the same
+            of_processes = [entry for entry in entries if entry.pid is not None and entry.vid is not None]
+            # of a definition that names viewers, who has to do with a process sees it all the same
             pids = {
-                entry.pid
-                for entry in entries
-                if entry.pid is not None and (audience or granted.get(entry.vid or 0, {}).get("viewer"))
+                entry.pid or 0
+                for entry in of_processes
+                if mine or (asking and granted.get(entry.vid or 0, {}).get("viewer"))
             }
-            found = items.audiences(read, sorted(pids))
-            return granted, {pid: found.get(pid, frozenset()) for pid in pids}
+            visits = {(entry.pid or 0, entry.visit or 0) for entry in of_processes if mine}
+            involved = visibility.all_involved(read, sorted(pids))
+            named = items.named(read, sorted(visits))
+            none: frozenset[str] = frozenset()
+            return [
+                self._tell(
+                    entry,
+                    granted.get(entry.vid or 0, {}),
+                    involved.get(entry.pid or 0, none),
+                    named.get((entry.pid or 0, entry.visit or 0), none),
+                )
+                for entry in entries
+            ]
 
-        granted, audiences = await self._hub.store.async_read(read)
-        return [self._tell(entry, granted.get(entry.vid or 0, {}), audiences.get(entry.pid or 0)) for entry in entries]
+        return await self._hub.store.async_read(read)
 
-    def _tell(self, entry: Entry, permissions: grants.Permissions, audience: frozenset[str] | None) -> Told:
+    def _tell(
+        self, entry: Entry, permissions: grants.Permissions, involved: frozenset[str], named: frozenset[str]
+    ) -> Told:
         target = Target(
             kind="process" if entry.of_process else "audit",
             id=entry.process or "",
@@ -186,7 +212,7 @@ class Channel:
             permissions=permissions,
             starter=entry.starter,
         )
-        return Told(event(entry), len(entry.data) + 300, target, audience)
+        return Told(event(entry), len(entry.data) + 300, target, involved, named)
 
 
 def _as_many_as_fit(found: list[Entry]) -> list[Entry]:
@@ -281,26 +307,40 @@ class Streams:
 
         Raises: Invalid for a number the feed has not come to (`name` is what the caller calls it), LimitExceeded.
         """
-        if self._closed or self.open_count >= MOST:
-            raise LimitExceeded("too many event streams are open here", retry_after=5)
         tid = actor.tenant.tid
+        self._check_room(actor)
         channel = self._channels.get(tid)
         if channel is None:
             channel = self._channels[tid] = Channel(self, tid)
-        channel.users += 1
-        channel.mine += wanted.mine
-        self.open_count += 1
+        asks = asks_who_is_involved(actor, wanted)
+        self._count(channel, actor, wanted, 1, asks=asks)
         try:
             await channel.opened()
             if after is not None and after > channel.position:
                 await self._check_head(tid, after, name)
-            if wanted.mine:  # a read on its way may have begun before anybody wanted to know whom items are for
+            if asks:  # a read on its way may have begun before anybody asked, and with permissions of before
                 async with channel.lock:
                     pass
-            return Stream(channel, actor, wanted, channel.position if after is None else after)
+            stream = Stream(channel, actor, wanted, channel.position if after is None else after)
+            stream.anew = channel.position if asks else 0
         except BaseException:
-            self._forget(channel, tid, wanted)
+            self._count(channel, actor, wanted, -1, asks=asks)
             raise
+        self._next_bucket = stream.bucket = (self._next_bucket + 1) % BEAT
+        self._buckets[stream.bucket].add((channel, stream))
+        return stream
+
+    def _check_room(self, actor: Actor) -> None:
+        """Raises: LimitExceeded."""
+        channel = self._channels.get(actor.tenant.tid)
+        if self._closed or self.open_count >= MOST:
+            raise LimitExceeded("too many event streams are open here", retry_after=5)
+        if channel is None:
+            return
+        if channel.users >= MOST_OF_TENANT:
+            raise LimitExceeded(f"a tenant may have {MOST_OF_TENANT} event streams open on a node", retry_after=5)
+        if not sees_everything(actor) and channel.by_principal[actor.principal] >= MOST_OF_USER:
+            raise LimitExceeded(f"a user may have {MOST_OF_USER} event streams open on a node", retry_after=5)
 
     async def _check_head(self, tid: int, after: int, name: str) -> None:
         """The channel may lag behind what another node has told already."""
@@ -309,29 +349,26 @@ class Streams:
             message = f"{after} is ahead of the feed, which has come to {head}"
             raise Invalid(f"{name}: {message}", [Problem(name, message, "out_of_range")])
 
-    def bucket(self, channel: Channel, stream: Stream) -> int:
-        self._next_bucket = (self._next_bucket + 1) % BEAT
-        self._buckets[self._next_bucket].add((channel, stream))
-        return self._next_bucket
-
-    def unbucket(self, channel: Channel, stream: Stream) -> None:
-        self._buckets[stream.bucket].discard((channel, stream))
-
     def left(self, channel: Channel, stream: Stream) -> None:
-        self.unbucket(channel, stream)
-        self._forget(channel, stream.actor.tenant.tid, stream.wanted)
+        self._buckets[stream.bucket].discard((channel, stream))
+        self._count(channel, stream.actor, stream.wanted, -1, asks=stream.asks)
 
-    def _forget(self, channel: Channel, tid: int, wanted: Wanted) -> None:
-        self.open_count -= 1
-        channel.users -= 1
-        channel.mine -= wanted.mine
+    def _count(self, channel: Channel, actor: Actor, wanted: Wanted, step: int, *, asks: bool) -> None:
+        tid = actor.tenant.tid
+        self.open_count += step
+        channel.users += step
+        channel.by_principal[actor.principal] += step
+        channel.mine += step * wanted.mine
+        channel.asking += step * asks
+        if not channel.by_principal[actor.principal]:
+            del channel.by_principal[actor.principal]
         if not channel.users and self._channels.get(tid) is channel:
             del self._channels[tid]
 
     def close(self) -> None:
         """End all streams, as the server does before it shuts down; who takes nothing any more is cut off a little later."""
         self._closed = True
-        streams = [stream for channel in self._channels.values() for stream in channel.streams]
+        streams = [stream for bucket in self._buckets for _, stream in bucket]
         for stream in streams:
             stream.end()
         if streams and self._loop is not None:

@@ -19,7 +19,7 @@ from penstock.identity.policy import Action, Target, require
 from penstock.operations.context import Context, require_revision
 from penstock.operations.views import Page
 from penstock.outbound import OutboundError
-from penstock.store import connections, journal, vault
+from penstock.store import connections, journal, people, vault
 from penstock.store.rows import Tx
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -84,7 +84,7 @@ async def put(
     ]
 
     def unit(tx: Tx) -> tuple[Connection, bool]:
-        known, by = connections.lock(tx, tid, name), actor.principal
+        known, by = people.held_or_first(tx, tid, lambda: connections.lock(tx, tid, name)), actor.principal
         found = 0 if known is None else known.revision
         require_revision(expected, found, f"the connection {name!r}")
         created = (tx.now, by) if known is None else (known.created_at, known.created_by)

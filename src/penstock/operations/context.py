@@ -10,7 +10,7 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
@@ -19,7 +19,7 @@ import msgspec
 from penstock.core import codec
 from penstock.core.decider import Step
 from penstock.core.events import AnyEvent, ErrorThrown, JobCompleted, JobFailed, Started
-from penstock.errors import Conflict, NotFound, Stale
+from penstock.errors import Conflict, NotFound, PenstockError, Stale, Unavailable
 from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
 from penstock.operations.channels import Streams
@@ -101,7 +101,7 @@ class Context:
         known = self._pids.get((tid, canonical))
         if known is not None:
             return known
-        found = await self.store.async_read(lambda reader: lookups.pid(reader, tid, canonical))
+        found = await self.store.async_read(lambda reader: lookups.pid(reader, tid, canonical), single=True)
         if found is None:
             raise NotFound("process", id)
         self.remember(tid, canonical, found)
@@ -113,7 +113,7 @@ class Context:
         if known is not None:
             self._identities.move_to_end(pid)
             return known
-        found = await self.store.async_read(lambda reader: claims.identity(reader, pid))
+        found = await self.store.async_read(lambda reader: claims.identity(reader, pid), single=True)
         if found is not None:
             self._identities[pid] = found
             if len(self._identities) > MOST_REMEMBERED:
@@ -140,7 +140,7 @@ class Context:
             canonical = str(UUID(id))
         except ValueError:
             raise NotFound("item", id) from None
-        found = await self.store.async_read(lambda reader: item_lists.item(reader, tid, canonical))
+        found = await self.store.async_read(lambda reader: item_lists.item(reader, tid, canonical), single=True)
         if found is None:
             raise NotFound("item", id)
         return found
@@ -155,7 +155,7 @@ class Context:
         """What never changes of a version: its document and digest; not its state, nor which is the latest."""
         known = self._by_vid.get((tid, vid))
         if known is None:
-            found = await self.store.async_read(lambda reader: lookups.version_by_vid(reader, tid, vid))
+            found = await self.store.async_read(lambda reader: lookups.version_by_vid(reader, tid, vid), single=True)
             assert found is not None, "versions are never removed"
             known = self._by_vid[(tid, vid)] = found
             if len(self._by_vid) > MOST_VERSIONS:
@@ -175,7 +175,7 @@ class Context:
         if known is not None:
             return known
         deployments = self._deployments
-        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, which))
+        found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, which), single=True)
         if found is not None and self._deployments == deployments:
             self._versions[(tid, code, which)] = found
             if len(self._versions) > MOST_VERSIONS:
@@ -221,6 +221,29 @@ class Context:
             return answer, False
 
         return await self.store.submit_async(keyed, pids, (*wants, kept.row))
+
+
+async def tried(key: str | None, check: Awaitable[T]) -> T | PenstockError:
+    """What a check before a unit has found, or why it refused, for the unit to raise (`found_or_refused`).
+
+    The first call may have changed what the check asks. With a key, then, its repeat must come as far as the unit, where
+    its answer is kept. Raises: what `check` does, without a key; Unavailable.
+    """
+    try:
+        return await check
+    except Unavailable:
+        raise
+    except PenstockError as refusal:
+        if key is None:
+            raise
+        return refusal
+
+
+def found_or_refused(found: T | PenstockError) -> T:
+    """For the unit. Raises: the refusal."""
+    if isinstance(found, PenstockError):
+        raise found
+    return found
 
 
 class KeptAnswer(Generic[T]):

@@ -7,7 +7,8 @@ file can be stored first and the process that it is for be started then. A value
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,16 +19,19 @@ from penstock.core import codec
 from penstock.core import events as ev
 from penstock.core.decider import LEGAL
 from penstock.documents import CHUNK, Blobs, Writer
-from penstock.errors import Invalid, NotFound, Problem, TooLarge, Unavailable, WrongState
+from penstock.errors import Conflict, Invalid, NotFound, PenstockError, Problem, TooLarge, Unavailable, WrongState
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, Target, may, require
+from penstock.identity.policy import Action, Target, may, require, sees_everything
 from penstock.operations import views
-from penstock.operations.context import Context, new_uuid, own
+from penstock.operations.context import Context, found_or_refused, new_uuid, own, tried
 from penstock.operations.sight import viewer_of
-from penstock.store import documents, item_lists, lookups, processes, visibility
+from penstock.store import documents, grants, item_lists, lookups, processes, visibility
 from penstock.store.documents import Link, Row
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
+
+MOST_LINKS = 1_000
+"""Of a document: who wants to see or remove it is looked for along them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,14 @@ class Place(NamedTuple):
     process: str
     visit: int | None
     item: str | None
+
+
+class _Found(NamedTuple):
+    """A document that the actor sees: all its links, and those it sees it by, the first or every one."""
+
+    row: Row
+    links: list[Link]
+    seen: list[Link]
 
 
 class _Stored(NamedTuple):
@@ -138,16 +150,18 @@ class Documents:
     ) -> views.Document:
         """Make a document one of a process's, or of an item's of it.
 
-        Raises: NotFound, Forbidden, WrongState.
+        Raises: NotFound, Forbidden, WrongState, Conflict (more links than a document may have).
         """
-        row, _ = await self._visible(actor, id)
+        row = (await self._visible(actor, id)).row
         place = await self.place(actor, process, item)
         assert place is not None
 
         def unit(tx: Tx) -> None:
-            now = documents.get(tx, row.doc)
+            now = documents.hold(tx, [row.doc]).get(row.doc)
             if now is None:
                 raise NotFound("document", id)
+            if documents.linked(tx, row.doc, place.pid) is None and documents.link_count(tx, row.doc) >= MOST_LINKS:
+                raise Conflict(f"a document may be linked to {MOST_LINKS} processes: store it again for more")
             self._link(tx, actor, now, place)
 
         await self._ctx.once(actor, key, ["document.link", place, row.id], unit, type(None), (place.pid,))
@@ -164,33 +178,32 @@ class Documents:
 
         Raises: NotFound, Forbidden, WrongState.
         """
-        row, links = await self._visible(actor, id)
+        canonical = _canonical(id)
         pid = await self._ctx.pid(actor.tenant.tid, process)
-        here = [link for link in links if link.pid == pid]
-        if not here:
-            raise NotFound("document", id)
-        await self._require_removal(actor, row, here)
+        checked = await tried(key, self._removable(actor, id, pid))
 
         def unit(tx: Tx) -> None:
+            row, _ = found_or_refused(checked)
             own(processes.load(tx, pid), actor, process)
-            if documents.linked(tx, row.doc, pid) is None:
+            if not documents.hold(tx, [row.doc]) or documents.linked(tx, row.doc, pid) is None:
                 raise NotFound("document", id)
             documents.unlink(tx, row.doc, pid)
             self._note_unlinked(tx, actor, row, pid)
 
-        await self._ctx.once(actor, key, ["document.unlink", pid, row.id], unit, type(None), (pid,))
+        await self._ctx.once(actor, key, ["document.unlink", pid, canonical], unit, type(None), (pid,))
 
     async def delete(self, actor: Actor, id: str, key: str | None = None) -> None:
         """The document and its content go, with every link.
 
         Raises: NotFound, Forbidden, WrongState (a process that links it has ended: retention removes both).
         """
-        row, links = await self._visible(actor, id)
-        await self._require_removal(actor, row, links)
-        pids = tuple(sorted(link.pid for link in links))
+        canonical = _canonical(id)
+        checked = await tried(key, self._removable(actor, id, None))
+        pids = () if isinstance(checked, PenstockError) else tuple(sorted(link.pid for link in checked[1]))
 
         def unit(tx: Tx) -> None:
-            if documents.get(tx, row.doc) is None:
+            row, _ = found_or_refused(checked)
+            if not documents.hold(tx, [row.doc]):
                 raise NotFound("document", id)
             now = tuple(link.pid for link in documents.links_in(tx, row.doc))
             if set(now) - set(pids):
@@ -199,28 +212,48 @@ class Documents:
                 self._note_unlinked(tx, actor, row, pid)
             documents.remove(tx, row.doc, now)
 
-        await self._ctx.once(actor, key, ["document.delete", row.id], unit, type(None), pids)
-        await self._forget(row.id)
+        await self._ctx.once(actor, key, ["document.delete", canonical], unit, type(None), pids)
+        await self._forget(canonical)
 
     def _note_unlinked(self, tx: Tx, actor: Actor, row: Row, pid: int) -> None:
         event = ev.DocumentUnlinked(at=tx.now, actor=actor.principal, document=row.id, name=row.name)
         self._ctx.engine.accept(tx, pid, event)
 
-    async def _require_removal(self, actor: Actor, row: Row, links: list[Link]) -> None:
-        """Raises: Forbidden when one of the places does not let its document go."""
-        targets = await self._ctx.store.async_read(lambda reader: [_target(reader, actor, link) for link in links])
-        for target in targets or [_loose_target(row)]:
-            require(actor, Action.DOCUMENT_REMOVE, msgspec.structs.replace(target, creator=row.created_by))
+    async def _removable(self, actor: Actor, id: str, pid: int | None) -> tuple[Row, list[Link]]:
+        """A document, and its links to a process or all of them, that the actor may remove.
+
+        Raises: NotFound, Forbidden when one of the places does not let its document go.
+        """
+        row, links, _ = await self._visible(actor, id)
+        here = [link for link in links if pid is None or link.pid == pid]
+        if pid is not None and not here:
+            raise NotFound("document", id)
+
+        def check(reader: Read) -> None:
+            for link, target in _targets(reader, actor, here):
+                of = msgspec.structs.replace(target, creator=row.created_by)
+                if not may(actor, Action.DOCUMENT_REMOVE, of):
+                    require(actor, Action.DOCUMENT_REMOVE, _involved(reader, actor, link, of))
+
+        if here:
+            await self._ctx.store.async_read(check)
+        else:
+            require(actor, Action.DOCUMENT_REMOVE, _loose_target(row))
+        return row, here
 
     # -- out -------------------------------------------------------------------------------------------------------
 
     async def get(self, actor: Actor, id: str) -> views.Document:
-        """Raises: NotFound."""
-        row, links = await self._visible(actor, id)
-        return _view(row, [views.DocumentLink(link.process_id, link.item) for link in links])
+        """A document with the links that the actor may see. Raises: NotFound."""
+        row, _, seen = await self._visible(actor, id, every=True)
+        return _view(row, [views.DocumentLink(link.process_id, link.item) for link in seen])
+
+    async def known(self, actor: Actor, id: str) -> views.Document:
+        """A document without its links, for its content. Raises: NotFound."""
+        return _view((await self._visible(actor, id)).row, [])
 
     async def content(self, document: views.Document, start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to before `end` of a document that `get` has answered. Raises: Unavailable."""
+        """The bytes from `start` up to before `end` of a document that `get` or `known` has answered. Raises: Unavailable."""
         return await self._blobs.reading(document.id, start, end)
 
     async def listed(
@@ -238,25 +271,25 @@ class Documents:
         page = [_view(each.row, [views.DocumentLink(place.process, each.item)]) for each in found[:limit]]
         return views.Page(page, [found[limit - 1].row.doc] if len(found) > limit else None)
 
-    async def _visible(self, actor: Actor, id: str) -> tuple[Row, list[Link]]:
-        """The document with all its links; whoever sees one of them sees it. Raises: NotFound."""
+    async def _visible(self, actor: Actor, id: str, *, every: bool = False) -> _Found:
+        """The document; whoever sees one of its links sees it. Raises: NotFound."""
         tid = actor.tenant.tid
         canonical = _canonical(id)
 
-        def read(reader: Read) -> tuple[Row, list[Link], list[Target]] | None:
+        def read(reader: Read) -> _Found | None:
             row = documents.by_id(reader, tid, canonical)
             if row is None:
                 return None
             links = documents.links(reader, row.doc)
-            return row, links, [_target(reader, actor, link) for link in links] or [_loose_target(row)]
+            seen = _seen(reader, actor, links)
+            return _Found(row, links, list(seen if every else itertools.islice(seen, 1)))
 
         found = await self._ctx.store.async_read(read)
         if found is None:
             raise NotFound("document", id)
-        row, links, targets = found
-        if not any(may(actor, Action.DOCUMENT_READ, target) for target in targets):
+        if not found.seen and (found.links or not may(actor, Action.DOCUMENT_READ, _loose_target(found.row))):
             raise NotFound("document", id)
-        return row, links
+        return found
 
 
 def too_large(limit: int, *, close: bool = False) -> TooLarge:
@@ -293,23 +326,46 @@ def _place(
     link = Link(pid, row.id, row.vid, row.created_by, visit, item, None, None)
     if found is not None:
         link = link._replace(candidates=found.item.candidates, owner=found.item.owner)
-    return Place(pid, row.id, visit, item), _target(reader, actor, link)
+    [(_, target)] = _targets(reader, actor, [link])
+    return Place(pid, row.id, visit, item), _involved(reader, actor, link, target)
 
 
-def _target(reader: Read, actor: Actor, link: Link) -> Target:
-    tid, viewer = actor.tenant.tid, viewer_of(actor)
-    found = None if viewer is None else visibility.of_process(reader, tid, link.pid, viewer)
-    _, permissions, involved = found or (link.starter, {}, False)
-    return Target(
-        kind="process",
-        id=link.process_id,
-        tid=tid,
-        permissions=permissions,
-        involved=involved,
-        starter=link.starter,
-        candidates=() if link.candidates is None else codec.decode_json(link.candidates),
-        owner=link.owner,
-    )
+def _targets(reader: Read, actor: Actor, links: list[Link]) -> Iterable[tuple[Link, Target]]:
+    """Each place as policy sees it, but for `_involved`: that is asked for each by itself, and hardly ever wanted."""
+    tid = actor.tenant.tid
+    vids = [] if sees_everything(actor) else sorted({link.vid for link in links})
+    permissions = grants.of_versions(reader, tid, vids)
+    for link in links:
+        candidates = () if link.candidates is None else codec.decode_json(link.candidates)
+        yield (
+            link,
+            Target(
+                kind="process",
+                id=link.process_id,
+                tid=tid,
+                permissions=permissions.get(link.vid, {}),
+                starter=link.starter,
+                candidates=candidates,
+                owner=link.owner,
+            ),
+        )
+
+
+def _involved(reader: Read, actor: Actor, link: Link, target: Target) -> Target:
+    viewer = viewer_of(actor)
+    if viewer is None or not (target.permissions or {}).get("viewer"):
+        return target
+    found = visibility.involved(reader, actor.tenant.tid, link.pid, viewer)
+    return msgspec.structs.replace(target, involved=found)
+
+
+def _seen(reader: Read, actor: Actor, links: list[Link]) -> Iterator[Link]:
+    """The links by which the actor sees their document."""
+    for link, target in _targets(reader, actor, links):
+        if may(actor, Action.DOCUMENT_READ, target) or may(
+            actor, Action.DOCUMENT_READ, _involved(reader, actor, link, target)
+        ):
+            yield link
 
 
 def _loose_target(row: Row) -> Target:

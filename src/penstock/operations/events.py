@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -14,7 +14,7 @@ from msgspec import structs
 
 from penstock.core import codec
 from penstock.identity.model import Actor, grantees_of
-from penstock.identity.policy import Action, Target, may
+from penstock.identity.policy import Action, Target, may, sees_everything
 from penstock.operations.views import Event
 from penstock.store.feed import Entry
 
@@ -56,22 +56,26 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     types: frozenset[str] = frozenset()
     """Empty: all."""
     mine: bool = False
-    """Of processes alone in which there is, or was, an item for the caller: as candidate or owner."""
+    """Of processes alone the caller is involved in, and of items that are, or were, for the caller: as candidate or owner."""
 
 
 class Told:
     """An event as all streams of a node share it."""
 
-    __slots__ = ("action", "audience", "event", "feed", "frame", "size", "target")
+    __slots__ = ("action", "event", "feed", "frame", "involved", "named", "size", "target")
 
-    def __init__(self, event: Event, size: int, target: Target, audience: frozenset[str] | None) -> None:
+    def __init__(
+        self, event: Event, size: int, target: Target, involved: frozenset[str], named: frozenset[str]
+    ) -> None:
         self.event = event
         self.size = size
         self.target = target
         self.action = Action.AUDIT_READ if event.process is None else Action.PROCESS_READ
         self.feed = event.feed
-        self.audience = audience
-        """Whom the process's items are for; None when nobody wanted to know."""
+        self.involved = involved
+        """Who has, may get or had an item of the process; nobody when no stream had to know."""
+        self.named = named
+        """Whom the item it happened to is, or was, for; nobody when no stream had to know."""
         self.frame: bytes | None = None
         """How the door writes it, made once."""
 
@@ -100,8 +104,11 @@ class Stream:
     def __init__(self, channel: Source, actor: Actor, wanted: Wanted, position: int) -> None:
         self.actor = actor
         self.wanted = wanted
+        self.asks = asks_who_is_involved(actor, wanted)
         self.position = position
         """Up to which number everything has been told, or waits to be."""
+        self.anew = position
+        """Above this number the channel has read with the permissions that held when the stream was opened, or later."""
         self.abort: Callable[[], object] = lambda: None
         """Breaks the connection: for a client that takes nothing any more."""
         self.ended = False
@@ -111,11 +118,12 @@ class Stream:
         self._size = 0
         self._wake: asyncio.Future[None] | None = None
         self._left = False
-        self._behind = False
-        """More came than may wait: what comes next is read by the stream for itself."""
+        self._behind = True
+        """Not where the channel is, or more came than may wait: what comes next is read by the stream for itself."""
         self._handed = position
         """Up to which number everything has been handed out."""
-        self._handed_at = time.monotonic()
+        self._handed_at: float | None = None
+        """Since when a batch that was handed out has not been taken."""
 
     # -- from the channel --------------------------------------------------------------------------------------------
 
@@ -140,8 +148,8 @@ class Stream:
         self.position = self._handed
 
     def beat(self, position: int) -> None:
-        """A sign of life, and how far the stream has come. Cuts off who takes nothing any more."""
-        if (self._queue or self._behind) and time.monotonic() - self._handed_at > STALLED:
+        """A sign of life, and how far the stream has come. Cuts off who takes nothing any more, of live and of old events alike."""
+        if self._handed_at is not None and time.monotonic() - self._handed_at > STALLED:
             log.info("an event stream of %s is cut off: it does not take what waits for it", self.actor.principal)
             self.end()
             self.abort()
@@ -166,53 +174,51 @@ class Stream:
             return False
         if wanted.process is not None and wanted.process not in (event.process, about(event, "process")):
             return False
-        involved = self._involved(told)
+        grantees = grantees_of(self.actor, starter=told.target.starter) if told.involved or told.named else frozenset()
+        involved = not told.involved.isdisjoint(grantees)
         if not (
             may(self.actor, told.action, told.target)
             or (involved and may(self.actor, told.action, structs.replace(told.target, involved=True)))
         ):
             return False
-        return involved or not wanted.mine
-
-    def _involved(self, told: Told) -> bool:
-        """Whether there is, or was, an item of the process for the caller, as far as anybody wanted to know."""
-        if told.audience is None:
-            return False
-        return not grantees_of(self.actor, starter=told.target.starter).isdisjoint(told.audience)
+        return involved or not wanted.mine or not told.named.isdisjoint(grantees)
 
     # -- to the caller -----------------------------------------------------------------------------------------------
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Events and marks in order, until the stream has ended. Raises: Unavailable while it catches up."""
-        yield [Mark(self.position)]
-        while not self._over():
-            while not self._channel.join(self):
-                yield await self._channel.catch_up(self)
-                self._handed, self._handed_at = self.position, time.monotonic()
-                if self._over():
-                    return
-            async for batch in self._live():
-                yield batch
-            self._channel.part(self)
-            self._behind = False
+        batch: Batch | None = [Mark(self.position)]
+        while batch is not None:
+            self._handed_at = time.monotonic()
+            yield batch
+            self._handed_at = None
+            batch = await self._next()
 
-    def _over(self) -> bool:
-        return self.ended
-
-    async def _live(self) -> AsyncIterator[Batch]:
-        """What the channel offers, until too much of it waits."""
+    async def _next(self) -> Batch | None:
         while True:
-            while self._queue and not self._left:
-                yield self._taken()
-            if self.ended or self._behind:
-                return
+            if self._queue and not self._left:
+                return self._taken()
+            if self.ended:
+                return None
+            if self._behind:
+                self._channel.part(self)
+                if not self._channel.join(self):
+                    batch = await self._channel.catch_up(self)
+                    self._handed = self.position
+                    return batch
+                continue
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
             self._wake = None
 
+    def joined(self, missed: Iterable[Told]) -> None:
+        """From here on the channel offers what comes; this much it has told already."""
+        self._behind = False
+        for told in missed:
+            self.offer(told)
+
     def _taken(self) -> Batch:
         taken: Batch = []
-        self._handed_at = time.monotonic()
         size = 0
         while self._queue and size < BATCH_BYTES:
             each = self._queue.popleft()
@@ -227,12 +233,23 @@ class Stream:
         """What breaks the connection of this stream's client."""
         self.abort = abort
 
+    def goes_on_as(self, actor: Actor) -> None:
+        """The caller as it is now. One who comes to see less, or more, than the channel reads for comes back by number."""
+        if asks_who_is_involved(actor, self.wanted) != self.asks:
+            self.end()
+        self.actor = actor
+
     def leave(self) -> None:
         """Nobody reads any more."""
         self.end()
         if not self._left:
             self._left = True
             self._channel.leave(self)
+
+
+def asks_who_is_involved(actor: Actor, wanted: Wanted) -> bool:
+    """Whether it matters to such a stream who has to do with a process."""
+    return wanted.mine or not sees_everything(actor)
 
 
 def about(event: Event, kind: str) -> str | None:

@@ -108,7 +108,9 @@ async def readable(ctx: Context, actor: Actor, id: str, action: Action = Action.
     seen = await ctx.item(tid, id)
     permissions: grants.Permissions = {}
     if not sees_everything(actor):
-        permissions = await ctx.store.async_read(lambda read: grants.of_definition(read, tid, seen.item.did))
+        permissions = await ctx.store.async_read(
+            lambda read: grants.of_definition(read, tid, seen.item.did), single=True
+        )
     require(actor, action, target_of(seen, permissions))
     return seen, (await ctx.version_by_vid(tid, seen.vid)).compiled
 

@@ -20,10 +20,11 @@ from penstock.errors import Invalid, PenstockError, Problem, WrongState
 from penstock.identity.model import Actor, grantees_of
 from penstock.identity.policy import Action, Target, may
 from penstock.operations import views
-from penstock.operations.context import Context, part_of, require_revision
+from penstock.operations.context import Context, found_or_refused, part_of, require_revision, tried
 from penstock.operations.definitions import checker
 from penstock.operations.item_access import Open, allowed, carry_out, grantee_of, opened, readable, view_of
 from penstock.operations.jobs import check_size
+from penstock.operations.sight import require_process
 from penstock.store import item_lists, lookups, visibility
 from penstock.store.items import CLAIMED, NEVER, OPEN_STATES, READY, THREAD, Seen
 from penstock.store.rows import Tx
@@ -54,7 +55,9 @@ async def listed(
     tid = actor.tenant.tid
     _check_order(wanted)
     if process is not None:
-        wanted = wanted._replace(of_pid=await ctx.pid(tid, process))
+        pid = await ctx.pid(tid, process)
+        await require_process(ctx, actor, process, pid)
+        wanted = wanted._replace(of_pid=pid)
     version = None if definition is None else await ctx.version(tid, definition, None)
     if definition is not None:
         if version is None:
@@ -62,7 +65,11 @@ async def listed(
         wanted = wanted._replace(did=version.did)
     if mine or not await _sees_all(ctx, actor, wanted, version):
         wanted = wanted._replace(grantees=tuple(sorted(grantees_of(actor))), principal=actor.principal)
-    rows = await ctx.store.async_read(lambda reader: item_lists.page(reader, tid, wanted, after, limit + 1))
+    # an inbox is one statement, but for the clock that tells what is overdue
+    single = bool(wanted.grantees) and wanted.of_pid is None and not wanted.overdue and wanted.due_before is None
+    rows = await ctx.store.async_read(
+        lambda reader: item_lists.page(reader, tid, wanted, after, limit + 1), single=single
+    )
     page = []
     for seen in rows[:limit]:
         ctx.remember_item(tid, seen.item.id, seen)
@@ -189,17 +196,22 @@ async def delegate(ctx: Context, actor: Actor, id: str, to: str, note: str, key:
 
     Raises: NotFound, Forbidden (not the owner), Invalid, WrongState.
     """
-    await readable(ctx, actor, id, Action.ITEM_DELEGATE)
-    grantee = await grantee_of(ctx, actor, to, "/to", ("user", "app"))
+
+    async def check() -> str:
+        await readable(ctx, actor, id, Action.ITEM_DELEGATE)
+        return await grantee_of(ctx, actor, to, "/to", ("user", "app"))
+
+    checked = await tried(key, check())
 
     def do(item: Open) -> None:
+        grantee = found_or_refused(checked)
         allowed(actor, Action.ITEM_DELEGATE, item, "delegate")
         if grantee == item.row.owner:
             raise Invalid("the item is theirs already", [Problem("/to", f"{grantee} has the item", "owner")])
         event = ev.ItemDelegated(actor=actor.principal, to=grantee, note=note, **item.where)
         carry_out(ctx, item, actor, event, "delegated")
 
-    return await _command(ctx, actor, id, key, ["delegate", grantee, note], do)
+    return await _command(ctx, actor, id, key, ["delegate", to, note], do)
 
 
 class Change(NamedTuple):

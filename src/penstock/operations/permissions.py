@@ -146,10 +146,16 @@ def block_of(version: Version) -> Permissions:
 
 
 def apply(tx: Tx, actor: Actor, did: int, version: Version, before: Version | None) -> None:
-    """A version comes into use after another, or as the first: its block is granted where it says something new."""
-    wanted = block_of(version)
-    if (before is None or block_of(before) != wanted) and grants.of(tx, did) != wanted:
-        _replace(tx, actor, did, version.code, wanted)
+    """A version comes into use after another, or as the first: its block is granted where it says something new.
+
+    Raises: Forbidden when it does, and the actor may not grant. The first block is its author's: nobody is granted anything yet.
+    """
+    wanted, granted = block_of(version), grants.of(tx, did)
+    if granted == wanted or (before is not None and block_of(before) == wanted):
+        return
+    if before is not None:
+        require(actor, Action.DEFINITION_GRANT, target(actor, version.code, granted))
+    _replace(tx, actor, did, version.code, wanted)
 
 
 async def warnings(ctx: Context, actor: Actor, version: Version) -> list[Problem]:

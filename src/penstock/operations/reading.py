@@ -105,11 +105,11 @@ def _searchable(reader: Read, tid: int, definition: str | None) -> list[str]:
 
 
 async def parent_of(ctx: Context, actor: Actor, id: str | None) -> int | None:
-    """The process whose children are wanted. Raises: Invalid when the tenant has none of this id."""
+    """The process whose children are wanted. Raises: Invalid when the caller sees none of this id."""
     if id is None:
         return None
     try:
-        return await ctx.pid(actor.tenant.tid, id)
+        return await _readable(ctx, actor, id)
     except NotFound:
         message = f"there is no process {id!r}"
         raise Invalid(f"parent: {message}", [Problem("parent", message, "not_found")]) from None

@@ -19,6 +19,7 @@ from penstock.identity.policy import Action, Target, require
 from penstock.operations import processes
 from penstock.operations.context import Context, new_uuid, require_revision
 from penstock.operations.definitions import version_of
+from penstock.operations.sight import viewer_of
 from penstock.operations.views import Page
 from penstock.store import definitions, journal, schedules
 from penstock.store.lookups import VersionRow
@@ -99,9 +100,10 @@ async def listed(
 ) -> Page:
     """By id."""
     tid = actor.tenant.tid
-    require(actor, Action.SCHEDULE_READ, Target(kind="schedule", id="", tid=tid))
-    start = after[0] if after else ""
-    rows = await ctx.store.async_read(lambda read: schedules.listed(read, tid, states, definition, start, limit + 1))
+    start, viewer = after[0] if after else "", viewer_of(actor)
+    rows = await ctx.store.async_read(
+        lambda read: schedules.listed(read, tid, states, definition, start, limit + 1, viewer)
+    )
     return Page([view(row) for row in rows[:limit]], [rows[limit - 1].id] if len(rows) > limit else None)
 
 
@@ -121,11 +123,10 @@ def _coming(row: Row, after: int, most: int) -> list[int]:
 
 
 async def _readable(ctx: Context, actor: Actor, id: str) -> Row:
-    tid = actor.tenant.tid
-    require(actor, Action.SCHEDULE_READ, Target(kind="schedule", id=id, tid=tid))
-    row = await ctx.store.async_read(lambda read: schedules.get(read, tid, id))
+    row = await ctx.store.async_read(lambda read: schedules.get(read, actor.tenant.tid, id))
     if row is None:
         raise NotFound("schedule", id)
+    require(actor, Action.SCHEDULE_READ, await _seen(ctx, actor, row))
     return row
 
 
@@ -235,7 +236,6 @@ async def resume(
 async def delete(ctx: Context, actor: Actor, id: str, expected: frozenset[int] | None, key: str | None = None) -> None:
     """What it has started goes on. Raises: NotFound, Forbidden, Stale."""
     tid = actor.tenant.tid
-    require(actor, Action.SCHEDULE_READ, Target(kind="schedule", id=id, tid=tid))
     known = await ctx.store.async_read(lambda read: schedules.get(read, tid, id))
     if known is not None:  # else this may be the repeat of the call that deleted it: the unit knows
         await _require_write(ctx, actor, known)
@@ -264,7 +264,7 @@ async def run(ctx: Context, actor: Actor, id: str, key: str | None = None) -> St
         by = actor.principal
         started, pid = schedules.begin(tx, held, process, starter=by, actor=by, start=ctx.engine.start)
         schedules.put(tx, held._replace(last_process=started, last_pid=pid))
-        journal.record(tx, held.tid, by, "schedule.run", "schedule", held.id, {"process": started})
+        journal.record(tx, held.tid, by, "schedule.run", "schedule", held.id, {})
         return Started(started)
 
     answer, _ = await ctx.once(actor, key, ["schedule.run", id], unit, Started)
@@ -312,10 +312,14 @@ async def _checked_target(ctx: Context, actor: Actor, wanted: NewSchedule) -> No
 
 async def _require_write(ctx: Context, actor: Actor, row: Row) -> None:
     """Whether the actor may change this schedule, by the rights of the definition it starts."""
+    require(actor, Action.SCHEDULE_WRITE, await _seen(ctx, actor, row))
+
+
+async def _seen(ctx: Context, actor: Actor, row: Row) -> Target:
+    """The schedule as policy sees it: with the permissions of its definition."""
     version = await ctx.version(actor.tenant.tid, row.definition, None)
     permissions = {} if version is None else version.permissions
-    target = Target(kind="schedule", id=row.id, tid=row.tid, permissions=permissions)
-    require(actor, Action.SCHEDULE_WRITE, target)
+    return Target(kind="schedule", id=row.id, tid=row.tid, permissions=permissions)
 
 
 def _target(row: VersionRow, actor: Actor) -> Target:

@@ -14,7 +14,7 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action, Target, require
 from penstock.operations.context import Context, require_revision
 from penstock.operations.views import Page
-from penstock.store import Store, journal, vault
+from penstock.store import Store, journal, people, vault
 from penstock.store.rows import Tx
 
 LARGEST = 64 * 1024
@@ -51,7 +51,7 @@ async def put(
     sealed = keys.seal(value, vault.bound_to(actor.tenant.id, name), os.urandom(NONCE_BYTES))
 
     def unit(tx: Tx) -> tuple[Secret, bool]:
-        known, by = vault.lock(tx, tid, name), actor.principal
+        known, by = people.held_or_first(tx, tid, lambda: vault.lock(tx, tid, name)), actor.principal
         found = 0 if known is None else known.revision
         require_revision(expected, found, f"the secret {name!r}")
         created = (tx.now, by) if known is None else (known.created_at, known.created_by)

@@ -95,9 +95,9 @@ class Store:
         """Run `fn` on one snapshot, in this thread. Raises: Unavailable."""
         return self.reader.read(fn, limit=limit)
 
-    async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None) -> T:
+    async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None, single: bool = False) -> T:
         """Run `fn` on one snapshot, in a thread of the store. Raises: Unavailable."""
-        return await self.reader.async_read(fn, limit=limit)
+        return await self.reader.async_read(fn, limit=limit, single=single)
 
     # --- notices ---
 

@@ -75,7 +75,7 @@ _RUNNING = (
         _b.state == literal_column(f"'{RUNNING}'"),
         or_(_b.leased_until.is_(None), _b.leased_until < bindparam("now"), _b.node == bindparam("by_node")),
     )
-    .order_by(_b.bid)
+    .order_by(func.coalesce(_b.leased_until, _b.created_at), _b.bid)
 )
 _TAKE = (
     update(tables.bulks)
@@ -151,7 +151,10 @@ def results(reader: Read, bid: int, outcome: str | None, after: int, most: int) 
 
 
 def take(tx: Tx, lease: int) -> Row | None:
-    """An operation that runs and that no other node carries, for this node to carry for `lease` milliseconds."""
+    """An operation that runs and that no other node carries, for this node to carry for `lease` milliseconds.
+
+    The one that waits longest comes first, since it began or was left: one that fails again and again stops no other.
+    """
     given = {"now": NEVER if tx.sole_writer else tx.now, "by_node": tx.node}
     for (bid,) in tx.select(_RUNNING, given, of=[BULKS]):
         if tx.execute(_TAKE, {**given, "of_bid": bid, "until": tx.now + lease}):

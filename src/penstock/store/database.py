@@ -112,7 +112,10 @@ class ReadConnection(Protocol):
     shared: bool
     """Other nodes write to the same database."""
 
-    def begin(self, limit: float) -> None: ...
+    def begin(self, limit: float, *, single: bool) -> None:
+        """`single`: one statement follows, and no transaction is needed for it."""
+        ...
+
     def rows(self, statement: Statement, params: Any) -> list[Row]: ...
     def now(self) -> int:
         """The database's clock in milliseconds."""

@@ -1,6 +1,8 @@
 """Rows of documents and of what they are linked to. Content lies elsewhere (`penstock.documents`), under the document's id.
 
 A document that nothing links is loose since `loose_at`, and is forgotten after a while; one that is linked has none.
+A unit's keys hold processes, and a document may hang on several: whoever changes its links or removes it holds its row first
+(`hold`), so two nodes do it one after the other.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, bindparam, delete, exists, select
+from sqlalchemy import BindParameter, bindparam, delete, exists, func, select
 
 from penstock.store import tables
 from penstock.store.reader import Read
@@ -58,6 +60,7 @@ _tid: BindParameter[int] = bindparam("tid")
 _doc: BindParameter[int] = bindparam("of_doc")
 _pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
 _ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+_docs: BindParameter[Sequence[int]] = bindparam("docs", expanding=True)
 _BY_ID = select(*_d).where(_d.tid == _tid, _d.id == bindparam("id"))
 _AT_ITEM = (_i.pid == _l.pid) & (_i.n == _l.visit)
 _LINKS = (
@@ -81,6 +84,11 @@ _OF_ITEM = _OF_PROCESS.where(_l.visit == bindparam("visit"))
 _OTHER = tables.document_links.alias("other")
 _LINKED_ELSEWHERE = select(_OTHER.c.pid).where(_OTHER.c.doc == _doc, _OTHER.c.pid != bindparam("of_pid")).limit(1)
 _LOOSE = select(*_d).where(_d.loose_at < bindparam("before")).order_by(_d.loose_at).limit(bindparam("most"))
+# in one order, so that nobody waits in a circle
+_HOLD = select(*_d).where(_d.doc.in_(_docs)).order_by(_d.doc).with_for_update(key_share=True)
+_LINKED_BY = select(_l.doc).where(_l.pid.in_(_pids)).distinct()
+_LINKED = select(_l.doc).where(_l.doc.in_(_docs)).distinct()
+_COUNT = select(func.count()).select_from(tables.document_links).where(_l.doc == _doc)
 _KNOWN = select(_d.id).where(_d.id.in_(_ids))
 _DELETE_OF = delete(tables.documents).where(
     _d.doc.in_(select(_l.doc).where(_l.pid.in_(_pids))),
@@ -128,18 +136,21 @@ def add(tx: Tx, row: Row) -> Row:
     return made
 
 
-def get(tx: Tx, doc: int) -> Row | None:
-    row = tx.get(DOCUMENTS, (doc,))
-    return None if row is None else Row(*row)
+def hold(tx: Tx, docs: Sequence[int]) -> dict[int, Row]:
+    """Those of these documents that are there, as they stay but for this unit until its commit."""
+    return {row[0]: Row(*row) for row in tx.select(_HOLD, {"docs": list(docs)}, of=[DOCUMENTS])} if docs else {}
 
 
 def link(tx: Tx, doc: int, pid: int, visit: int | None, by: str) -> bool:
-    """One link for each process and document; the last word says of which item. False when nothing changed."""
+    """One link for each process and document; the last word says of which item. False when nothing changed.
+
+    The document is held, or made in this unit; so for all that follows.
+    """
     before = tx.get(DOCUMENT_LINKS, (pid, doc))
     if before is not None and before[2] == visit:
         return False
     tx.put(DOCUMENT_LINKS, (pid, doc, visit, by, tx.now))
-    tx.patch(DOCUMENTS, (doc,), {"loose_at": None})
+    not_loose(tx, doc)
     return True
 
 
@@ -149,11 +160,25 @@ def linked(tx: Tx, doc: int, pid: int) -> tuple[int | None] | None:
     return None if row is None else (row[2],)
 
 
+def link_count(tx: Tx, doc: int) -> int:
+    [(count,)] = tx.select(_COUNT, {"of_doc": doc}, of=[DOCUMENT_LINKS])
+    return int(count)
+
+
+def linked_ones(tx: Tx, docs: Sequence[int]) -> set[int]:
+    """Those of these documents that a process links."""
+    return {doc for (doc,) in tx.select(_LINKED, {"docs": list(docs)}, of=[DOCUMENT_LINKS])} if docs else set()
+
+
 def unlink(tx: Tx, doc: int, pid: int) -> None:
     """The document is loose from now on, if no other process links it."""
     tx.delete(DOCUMENT_LINKS, (pid, doc))
     if not tx.select(_LINKED_ELSEWHERE, {"of_doc": doc, "of_pid": pid}, of=[DOCUMENT_LINKS]):
         tx.patch(DOCUMENTS, (doc,), {"loose_at": tx.now})
+
+
+def not_loose(tx: Tx, doc: int) -> None:
+    tx.patch(DOCUMENTS, (doc,), {"loose_at": None})
 
 
 def links_in(tx: Tx, doc: int) -> list[Link]:
@@ -169,5 +194,6 @@ def remove(tx: Tx, doc: int, pids: Sequence[int] = ()) -> None:
 
 def remove_of_processes(tx: Tx, pids: Sequence[int]) -> None:
     """What these processes alone link, and their links. The content is an orphan then, and swept."""
+    hold(tx, [doc for (doc,) in tx.select(_LINKED_BY, {"pids": list(pids)}, of=[DOCUMENT_LINKS])])
     tx.execute(_DELETE_OF, {"pids": list(pids)})
     tx.execute(_DELETE_LINKS_OF, {"pids": list(pids)})

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from sqlalchemy import BindParameter, Select, bindparam, literal_column, select
 
 from penstock.core import codec
-from penstock.identity.policy import SEEING
+from penstock.identity.policy import SEEING, SEEING_SCHEDULES
 from penstock.store import definitions, tables
 from penstock.store.reader import Read
 from penstock.store.rows import DEFINITION_GRANTS, DEFINITIONS, Tx
@@ -118,15 +118,24 @@ def uses(tx: Tx, tid: int, grantee: str) -> list[str]:
 _grantees: BindParameter[Sequence[str]] = bindparam("grantees", expanding=True)
 # the permission is written out, or the partial index could not be used
 _VIEWED = select(_g.did).where(_g.tid == bindparam("tid"), _g.permission == literal_column("'viewer'")).distinct()
-_SEEN = select(_g.did).where(
-    _g.tid == bindparam("tid"), _g.grantee.in_(_grantees), _g.permission.in_(sorted(SEEING))
-)  # fmt: skip
+_GRANTED = select(_g.did).where(_g.tid == bindparam("tid"), _g.grantee.in_(_grantees))
+_SEEN = _GRANTED.where(_g.permission.in_(sorted(SEEING)))
+_SEEN_SCHEDULES = _GRANTED.where(_g.permission.in_(sorted(SEEING_SCHEDULES)))
 
 
 def hidden(read: Read, tid: int, grantees: Collection[str]) -> frozenset[int]:
     """Definitions of the tenant that name viewers, and none of these grantees among those who see their processes."""
+    return _hidden(read, tid, grantees, _SEEN)
+
+
+def hidden_schedules(read: Read, tid: int, grantees: Collection[str]) -> frozenset[int]:
+    """The same of those who see their schedules."""
+    return _hidden(read, tid, grantees, _SEEN_SCHEDULES)
+
+
+def _hidden(read: Read, tid: int, grantees: Collection[str], seen_by: Select[tuple[int]]) -> frozenset[int]:
     viewed = {did for (did,) in read.rows(_VIEWED, {"tid": tid})}
     if not viewed:
         return frozenset()
-    seen = {did for (did,) in read.rows(_SEEN, {"tid": tid, "grantees": sorted(grantees)})}
+    seen = {did for (did,) in read.rows(seen_by, {"tid": tid, "grantees": sorted(grantees)})}
     return frozenset(viewed - seen)

@@ -35,6 +35,7 @@ Answer = tuple["Unit", Any, BaseException | None]
 Wants = Sequence[tuple[Rows, Key]]
 """Rows a unit will read by key: those of a group are fetched at once when it begins."""
 _NONE: Ops = {}
+_GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 
 
 class Unit:
@@ -336,6 +337,10 @@ class Group:
             self.generation = self._connection.reconfigured()
         except Exception as exc:
             raise self._fail(exc) from exc
+
+    def reread(self) -> None:
+        found = self.select(_GENERATION, ())
+        self.generation = int(found[0][0]) if found else 0
 
     def next_id(self) -> int:
         try:

@@ -7,12 +7,12 @@ candidates (of a thread its owner, too), of a CLAIMED one its owner, and who has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
-from sqlalchemy import BindParameter, bindparam, select
+from sqlalchemy import bindparam, select
 
 from penstock.core import codec
 from penstock.core import commands as do
@@ -293,16 +293,14 @@ def change_post(tx: Tx, pid: int, n: int, changed: Post) -> None:
     tx.put(POSTS, (pid, n, *changed))
 
 
-_i = tables.items.c
-_pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
-_AUDIENCES = select(_i.pid, _i.owner, _i.candidates).where(_i.pid.in_(_pids)).distinct()
+_NAMED = select(_i.candidates, _i.owner).where(_i.pid == bindparam("of_pid"), _i.n == bindparam("of_n"))
 
 
-def audiences(read: Read, pids: Sequence[int]) -> dict[int, frozenset[str]]:
-    """By process that has or had items: whom they are or were for, candidates and owners."""
-    found: dict[int, set[str]] = {}
-    for pid, owner, candidates in read.rows(_AUDIENCES, {"pids": pids}) if pids else ():
-        found.setdefault(pid, set()).update(codec.decode_json(candidates))
-        if owner is not None:
-            found[pid].add(owner)
-    return {pid: frozenset(grantees) for pid, grantees in found.items()}
+def named(read: Read, visits: Iterable[tuple[int, int]]) -> dict[tuple[int, int], frozenset[str]]:
+    """By visit, as (process, number), that is an item: whom it is or was for, candidates and owner."""
+    found = {}
+    for pid, n in visits:
+        row = read.row(_NAMED, {"of_pid": pid, "of_n": n})
+        if row is not None:
+            found[pid, n] = frozenset(codec.decode_json(row[0])) | ({row[1]} - {None})
+    return found

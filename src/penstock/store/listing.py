@@ -87,13 +87,15 @@ def page(reader: Read, tid: int, wanted: Filter, after: Position | None, most: i
 
 
 def count(reader: Read, tid: int, wanted: Filter) -> int:
-    """How many processes there are, whoever may see them. Reads all entries of the smallest range."""
-    plan = _Plan(reader, tid, wanted, None)
-    return 0 if plan.nothing else plan.count()
+    """How many processes there are of what `wanted.viewer` may see. Reads all entries of the smallest ranges."""
+    return sum(plan.count() for plan in _plans(reader, tid, wanted, None) if not plan.nothing)
 
 
 def _plans(reader: Read, tid: int, wanted: Filter, after: Position | None) -> Iterator[_Plan]:
-    """One, or where definitions are hidden from the viewer one for all the others, and two for what is theirs of these."""
+    """One, or where definitions are hidden from the viewer one for all the others, and two for what is theirs of these.
+
+    No process is in two of them.
+    """
     viewer = wanted.viewer
     sight = Sight() if viewer is None else visibility.sight(reader, tid, viewer, wanted.definition)
     if viewer is None or not sight.hidden:
@@ -104,7 +106,8 @@ def _plans(reader: Read, tid: int, wanted: Filter, after: Position | None) -> It
     hidden = _p.did.in_(sight.hidden)
     if wanted.created_by is None or wanted.created_by == viewer.principal:
         yield _Plan(reader, tid, wanted._replace(created_by=viewer.principal), after, [hidden])
-    yield _Plan(reader, tid, wanted, after, [hidden, _p.pid.in_(visibility.concerned(tid, viewer))])
+    others = _p.created_by != viewer.principal
+    yield _Plan(reader, tid, wanted, after, [hidden, others, _p.pid.in_(visibility.concerned(tid, viewer))])
 
 
 def vids(reader: Read, tid: int, definition: str | None, version: int | None) -> list[int]:

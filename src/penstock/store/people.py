@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -13,6 +14,8 @@ from penstock.identity.model import fold_email
 from penstock.store import tables
 from penstock.store.reader import Read
 from penstock.store.rows import APPLICATIONS, GROUPS, MEMBERSHIPS, META, TENANTS, TOKENS, USERS, Tx
+
+T = TypeVar("T")
 
 CHANGED = "who"
 """Of the notice that a tenant's people have changed: `who:TID`."""
@@ -194,6 +197,18 @@ def hold(tx: Tx, tid: int) -> None:
     """
     if not tx.sole_writer:
         tx.select(_HOLD, {"tid": tid}, of=[])
+        tx.reread()
+
+
+def held_or_first(tx: Tx, tid: int, look: Callable[[], T | None]) -> T | None:
+    """What a unit looks for and locks by a name. There is no row to lock before the first: of those who make one at the
+    same time the later waits, and finds the other's.
+    """
+    found = look()
+    if found is not None or tx.sole_writer:
+        return found
+    hold(tx, tid)
+    return look()
 
 
 def add_tenant(tx: Tx, id: str, code: str, name: str) -> int:
@@ -301,6 +316,14 @@ def forget_tokens(tx: Tx, before: int, most: int) -> int:
 def meta(tx: Tx, key: str) -> str | None:
     row = tx.get(META, (key,))
     return None if row is None else str(row[1])
+
+
+_FIRST_META = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO NOTHING"
+
+
+def first_meta(tx: Tx, key: str, value: str) -> None:
+    """Keep a value where there is none; of two nodes that do it at the same time one does."""
+    tx.execute(_FIRST_META, (key, value))
 
 
 def set_meta(tx: Tx, key: str, value: str) -> None:

@@ -487,8 +487,15 @@ class PostgresReader:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._db: psycopg.Connection[Row] | None = None
+        self._single = False
+        self._limit = 0.0
+        """Seconds a statement outside of a transaction may take on this connection."""
 
-    def begin(self, limit: float) -> None:
+    def begin(self, limit: float, *, single: bool) -> None:
+        self._single = single
+        if single:
+            self._begin_single(limit)
+            return
         text = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = {int(limit * 1000) + 1}"
         if self._db is not None and not self._db.closed:
             try:
@@ -498,11 +505,27 @@ class PostgresReader:
                 if not self._db.closed:
                     raise
         self._db = attach(self._address, "reader")
+        self._limit = 0.0
         self._db.execute(text.encode())
+
+    def _begin_single(self, limit: float) -> None:
+        if self._db is None or self._db.closed:
+            self._db = attach(self._address, "reader")
+            self._limit = 0.0
+        if self._limit != limit:
+            self._db.execute(f"SET statement_timeout = {int(limit * 1000) + 1}".encode())
+            self._limit = limit
 
     def rows(self, statement: Statement, params: Any) -> list[Row]:
         assert self._db is not None
         text, values = _compile(statement, params)
+        try:
+            return self._db.execute(text.encode(), values).fetchall()
+        except psycopg.OperationalError:
+            if not self._single or not self._db.closed:
+                raise
+        # the connection was lost since the last read: no `begin` has noticed
+        self._begin_single(self._limit)
         return self._db.execute(text.encode(), values).fetchall()
 
     def now(self) -> int:
@@ -510,7 +533,7 @@ class PostgresReader:
         return _first(self._db.execute(f"SELECT {_CLOCK}".encode()))
 
     def end(self) -> None:
-        if self._db is not None and not self._db.closed:
+        if not self._single and self._db is not None and not self._db.closed:
             self._db.execute("COMMIT")
 
     def error(self, exc: BaseException) -> PenstockError | None:

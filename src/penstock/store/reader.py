@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from penstock.errors import Unavailable
+from penstock.errors import Defect, Unavailable
 from penstock.store.database import ReadConnection
 from penstock.store.rows import Row, Statement
 
@@ -31,10 +31,12 @@ LIMIT_SECONDS = 10.0
 class Read:
     """One snapshot, valid while the function given to `read` runs."""
 
-    __slots__ = ("_connection", "_limit", "_until")
+    __slots__ = ("_connection", "_left", "_limit", "_until")
 
-    def __init__(self, connection: ReadConnection, limit: float) -> None:
+    def __init__(self, connection: ReadConnection, limit: float, *, single: bool = False) -> None:
         self._connection = connection
+        self._left = 1 if single else None
+        """Statements it may still ask; None: as many as it likes."""
         self._limit = limit
         self._until = time.monotonic() + limit
 
@@ -59,6 +61,10 @@ class Read:
     def _ask(self, question: Callable[[], T]) -> T:
         if time.monotonic() > self._until:
             raise self._late()
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise Defect("a second statement of a read that was to be one: it would see another snapshot")
         try:
             return question()
         except Exception as exc:
@@ -88,23 +94,24 @@ class Reader:
         self._door = threading.Lock()
         self._closed = False
 
-    def read(self, fn: Callable[[Read], T], *, limit: float | None = None) -> T:
-        """Run `fn` on one snapshot, in this thread.
+    def read(self, fn: Callable[[Read], T], *, limit: float | None = None, single: bool = False) -> T:
+        """Run `fn` on one snapshot, in this thread. `single`: it asks one statement alone, and costs no transaction.
 
         Raises: Unavailable when it takes longer than `limit` seconds, or no connection is free for as long.
         """
         seconds = self.limit if limit is None else limit
         connection = self._take(seconds)
         try:
-            return self._snapshot(connection, fn, seconds)
+            return self._snapshot(connection, fn, seconds, single=single)
         finally:
             self._free.put(connection)
 
-    async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None) -> T:
-        """The same in one of the store's threads."""
+    async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None, single: bool = False) -> T:
+        """The same in one of the store's threads. `single`: it asks one statement, which is its own snapshot."""
         if self._closed:
             raise Unavailable("the store is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: self.read(fn, limit=limit))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: self.read(fn, limit=limit, single=single))
 
     def _take(self, seconds: float) -> ReadConnection:
         if self._closed:
@@ -115,16 +122,16 @@ class Reader:
             raise Unavailable(f"no connection for reading was free within {seconds:g} s", retry_after=1) from None
 
     @staticmethod
-    def _snapshot(connection: ReadConnection, fn: Callable[[Read], T], seconds: float) -> T:
+    def _snapshot(connection: ReadConnection, fn: Callable[[Read], T], seconds: float, *, single: bool) -> T:
         try:
-            connection.begin(seconds)
+            connection.begin(seconds, single=single)
         except Exception as exc:
             error = connection.error(exc)
             if error is None:
                 raise
             raise error from exc
         try:
-            return fn(Read(connection, seconds))
+            return fn(Read(connection, seconds, single=single))
         finally:
             try:
                 connection.end()

@@ -162,6 +162,7 @@ class Shared(Protocol):
 
     def learn(self, rows: Rows, row: Row) -> None: ...
     def reconfigured(self) -> None: ...
+    def reread(self) -> None: ...
     def next_id(self) -> int: ...
     def cached(self, name: tuple[str, Any]) -> object | None: ...
 
@@ -312,6 +313,10 @@ class Tx:
     def reconfigured(self) -> None:
         """To be said by whoever changes what others recall: from here on nobody does, on no node."""
         self._group.reconfigured()
+
+    def reread(self) -> None:
+        """To be said after a wait for a lock: what another node has changed meanwhile is recalled no more."""
+        self._group.reread()
 
     # --- after the commit ---
 

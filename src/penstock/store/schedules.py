@@ -14,10 +14,11 @@ from sqlalchemy import Select, bindparam, select
 from penstock.core import codec
 from penstock.core import events as ev
 from penstock.core.recurrence import Rule, spread
+from penstock.core.requests import Viewer
 from penstock.core.schema import coerce
 from penstock.core.state import ENDED
 from penstock.errors import Invalid, NotFound, WrongState
-from penstock.store import definitions, processes, tables
+from penstock.store import definitions, grants, processes, tables
 from penstock.store.held import Held
 from penstock.store.reader import Read
 from penstock.store.rows import PROCESSES, SCHEDULES, Tx
@@ -84,8 +85,7 @@ class Row(NamedTuple):
         )
 
 
-_s = tables.schedules.c
-_p = tables.processes.c
+_s, _p, _d = tables.schedules.c, tables.processes.c, tables.definitions.c
 _ALL: Select[tuple[object, ...]] = select(*tables.schedules.columns)
 _BY_ID = _ALL.where(_s.tid == bindparam("tid"), _s.id == bindparam("id"))
 _LOCK = _BY_ID.with_for_update()
@@ -104,13 +104,23 @@ def get(read: Read, tid: int, id: str) -> Row | None:
     return None if row is None else Row(*row)
 
 
-def listed(read: Read, tid: int, states: tuple[str, ...], definition: str | None, after: str, most: int) -> list[Row]:
-    """By id, from the one after `after`."""
+def listed(
+    read: Read,
+    tid: int,
+    states: tuple[str, ...],
+    definition: str | None,
+    after: str,
+    most: int,
+    viewer: Viewer | None = None,
+) -> list[Row]:
+    """By id, from the one after `after`; without those that are hidden from the viewer."""
     statement = _ALL.where(_s.tid == tid, _s.id > after).order_by(_s.id).limit(most)
     if definition is not None:
         statement = statement.where(_s.definition == definition)
     if states:
         statement = statement.where(_s.state.in_(states))
+    if viewer is not None and (hidden := grants.hidden_schedules(read, tid, viewer.grantees)):
+        statement = statement.where(_s.definition.not_in(select(_d.code).where(_d.tid == tid, _d.did.in_(hidden))))
     return [Row(*row) for row in read.rows(statement, {})]
 
 

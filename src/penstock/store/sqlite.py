@@ -352,11 +352,12 @@ class SQLiteReader:
     def _late(self) -> bool:
         return time.monotonic() > self._until
 
-    def begin(self, limit: float) -> None:
+    def begin(self, limit: float, *, single: bool) -> None:
         self._until = time.monotonic() + limit
         if self._db is None:
             self._db = self._connect()
-        self._db.execute("BEGIN")
+        if not single:
+            self._db.execute("BEGIN")
 
     def rows(self, statement: Statement, params: Any) -> list[Row]:
         assert self._db is not None

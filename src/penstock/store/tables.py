@@ -379,6 +379,7 @@ items = _table(
     _index("items_state", "tid", "state", "kind", "created_at", "pid", "n"),
     _index("items_owner", "tid", "owner", "created_at", "pid", "n", where="owner IS NOT NULL"),
     _index("items_task", "tid", "did", "task", "created_at", "pid", "n"),
+    _index("items_involved", "pid", "owner", where="owner IS NOT NULL"),
     _index("items_due", "tid", "due_at", "pid", "n", where="ended_at IS NULL"),
     _index("items_priority", "tid", "priority", "pid", "n", where="ended_at IS NULL"),
 )
@@ -397,6 +398,7 @@ item_grants = _table(
     _flag("role"),
     _index("item_grants_due", "tid", "grantee", "due_at", "pid", "n"),
     _index("item_grants_priority", "tid", "grantee", "priority", "pid", "n"),
+    _index("item_grants_involved", "pid", "grantee"),
 )
 
 drafts = _table(

@@ -4,9 +4,10 @@ have had, an item of. `listing` makes pages of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, select, union
+from sqlalchemy import BindParameter, ColumnElement, Select, Table, bindparam, func, select, union
 
 from penstock.core import codec
 from penstock.core.requests import Viewer
@@ -66,6 +67,34 @@ def involved(read: Read | Tx, tid: int, pid: int, viewer: Viewer) -> bool:
     if _ask(read, _ITS_OWNER, {"of_pid": pid, "principal": viewer.principal}):
         return True
     return bool(_ask(read, _ITS_GRANT, {"tid": tid, "grantees": list(viewer.grantees), "of_pid": pid}))
+
+
+def _each_once(of: Table, column: ColumnElement[str]) -> Select[tuple[int, str]]:
+    """Who stands in a column of a process's rows: from one name to the next along the index, however many rows have it."""
+    pids: BindParameter[Sequence[int]] = bindparam("pids", expanding=True)
+    inner = of.alias()
+    name = inner.c[str(column.key)]
+
+    def first(pid: ColumnElement[int], *above: ColumnElement[bool]) -> Any:
+        return select(func.min(name)).where(inner.c.pid == pid, name.is_not(None), *above).scalar_subquery()
+
+    found = select(_p.pid, first(_p.pid).label("name")).where(_p.pid.in_(pids)).cte("each_name", recursive=True)
+    following = select(found.c.pid, first(found.c.pid, name > found.c.name)).where(found.c.name.is_not(None))
+    found = found.union_all(following)
+    return select(found.c.pid, found.c.name).where(found.c.name.is_not(None))
+
+
+_OWNERS = _each_once(tables.items, _i.owner)
+_GRANTEES = _each_once(tables.item_grants, _g.grantee)
+
+
+def all_involved(read: Read, pids: Sequence[int]) -> dict[int, frozenset[str]]:
+    """By process: every grantee who is `involved`."""
+    found: dict[int, set[str]] = {pid: set() for pid in pids}
+    for statement in (_OWNERS, _GRANTEES):
+        for pid, name in read.rows(statement, {"pids": pids}) if pids else ():
+            found[pid].add(name)
+    return {pid: frozenset(names) for pid, names in found.items()}
 
 
 def _ask(read: Read | Tx, statement: Select[tuple[int]], params: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -91,8 +91,11 @@ def _file_name(disposition: str | None) -> str | None:
     if whole := _EXTENDED.search(disposition):
         return unquote(whole[1], errors="replace")
     message = Headers()
-    message["Content-Disposition"] = disposition.encode("latin-1").decode("utf-8", "replace")
-    return message.get_filename()
+    try:
+        message["Content-Disposition"] = disposition.encode("latin-1").decode("utf-8", "replace")
+        return message.get_filename()
+    except (ValueError, LookupError):  # a charset that nobody knows, or bytes that are none of it
+        raise _bad_name("the filename in Content-Disposition cannot be read") from None
 
 
 # -- a form with a file ------------------------------------------------------------------------------------------------

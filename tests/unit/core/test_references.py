@@ -28,5 +28,10 @@ def test_what_comes_back_of_a_secret_is_masked_keys_and_the_longer_first():
     assert masked(value, {"hunter2-long", "hunter2-long!"}) == {"echo ***": ["x ***", 5, None]}
 
 
+def test_a_secret_of_digits_is_masked_where_it_comes_back_as_a_number():
+    value = {"pin": 12345678, "more": [-912345678, 12345678.5, 1234567, 7.0, True]}
+    assert masked(value, {"12345678"}) == {"pin": "***", "more": ["***", "***", 1234567, 7.0, True]}
+
+
 def test_short_values_are_not_looked_for():
     assert masked("a cat", {"a"}) == "a cat"

@@ -300,6 +300,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_with_rowid=False,
     )
     op.create_index("item_grants_due", "item_grants", ["tid", "grantee", "due_at", "pid", "n"])
+    op.create_index("item_grants_involved", "item_grants", ["pid", "grantee"])
     op.create_index("item_grants_priority", "item_grants", ["tid", "grantee", "priority", "pid", "n"])
     op.create_table(
         "item_log",
@@ -353,6 +354,13 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         ["tid", "due_at", "pid", "n"],
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
+    )
+    op.create_index(
+        "items_involved",
+        "items",
+        ["pid", "owner"],
+        sqlite_where=sa.text("owner IS NOT NULL"),
+        postgresql_where=sa.text("owner IS NOT NULL"),
     )
     op.create_index(
         "items_owner",
