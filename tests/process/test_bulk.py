@@ -7,7 +7,7 @@ import pytest
 from support.server import Api, fresh, until
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def code(api: Api) -> str:
     """Three processes that wait, found by their customers."""
     made = api.deploy({"work": {"kind": "job", "topic": fresh("topic")}}, search=["metadata.customer", "input.amount"])
