@@ -12,6 +12,7 @@ import os
 import resource
 import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -322,6 +323,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
     _raise_file_limit()
     signal.signal(signal.SIGTERM, _leave)  # uvicorn takes it over, and raises it again when it has shut down
     try:
+        _require_free(host, port)
         Server(config).run()
     finally:
         platform.close()
@@ -334,6 +336,19 @@ def _raise_file_limit() -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _require_free(host: str, port: int) -> None:
+    """Say in our words what the web server would log in its own. Raises: Unavailable."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise Unavailable(
+                f"cannot listen on {_host(host)}:{port}: {error.strerror}; --port names another"
+            ) from None
 
 
 def _leave(_signal: int, _frame: object) -> None:

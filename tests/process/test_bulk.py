@@ -35,6 +35,8 @@ def test_a_bulk_operation_from_beginning_to_end(api: Api, code: str):
     made = ended(api, api.post("/bulk", body, 202, headers={"idempotency-key": fresh("key")}))
     assert [made[name] for name in ("state", "total", "done", "failed", "skipped")] == ["DONE", 2, 2, 0, 0]
     assert made["filter"]["search"] == {"metadata.customer[prefix]": "Acme", "input.amount[from]": "10"}
+    again = ended(api, api.post("/bulk", {"command": "suspend", "filter": made["filter"], "dry_run": True}, 202))
+    assert again["filter"] == made["filter"], "what was shown can be asked for again"
     assert {each["id"] for each in api.get("/processes", definition=code, status="SUSPENDED")["items"]} == {
         each["process"] for each in told
     }
@@ -46,7 +48,7 @@ def test_a_bulk_operation_from_beginning_to_end(api: Api, code: str):
         "wrong_state"
     ]
     listed = [each["id"] for each in api.everything("/bulk", limit=1)]
-    assert listed[:3] == [named["id"], made["id"], dry["id"]]
+    assert listed[:4] == [named["id"], again["id"], made["id"], dry["id"]]
 
 
 def test_a_bulk_operation_can_be_stopped(api: Api):

@@ -95,6 +95,8 @@ def render(view: Any) -> models.Bulk:
     if shown is not None:
         times = ("created_from", "created_to", "ended_from", "ended_to")
         shown = {name: format_time(value) if name in times else value for name, value in shown.items()}
+        if "statuses" in shown:  # as it was asked for, so that it can be asked for again
+            shown["status"] = shown.pop("statuses")
     return models.Bulk(
         id=view.id,
         command=view.command,

@@ -94,7 +94,7 @@ WORDS: dict[str, Any] = {
     "LogEntry.id": f"{_PROCESS}.2",
     "Result.id": f"{_PROCESS}.2",
     "Result.error": {"title": "Conflict", "status": 409, "detail": "the lease is over", "code": "lease_lost"},
-    "execution_id": 281474976710658,
+    "execution_id": 2001,
     "attempt": 1,
     "token": "pj_…",
     "lease": "a1b2c3d4",

@@ -176,7 +176,7 @@ def _print_reports(console: Console, reports: list[Any]) -> None:
         console.print(
             plain("sound" if not report.found else "NOT SOUND", "green" if not report.found else "bold red"),
             plain(f"tenant {report.tenant}: {report.rows:,} rows in {report.seals:,} seals ({report.signed:,} signed), "),
-            plain(f"{report.erased:,} erased by retention, {report.unsealed:,} not sealed yet"),
+            plain(f"{report.erased:,} erased, {report.unsealed:,} not sealed yet"),
         )  # fmt: skip
         if report.seals:
             console.print(plain(f"last seal {report.last_seal}:{report.last_digest}", "dim"))

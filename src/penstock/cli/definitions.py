@@ -84,6 +84,8 @@ def _print_reports(console: Console, reports: list[dict[str, Any]]) -> None:
         made = report["deployed"]
         if made is not None:
             what = "unchanged" if made.unchanged else "new version"
+            if made.state == "DRAFT":
+                what += f", a draft: `penstock submit {made.code} {made.version}` gives it to review"
             console.print(
                 plain(report["file"]), plain(f"{made.code} {made.version}", "bold"), plain(f"({what})", "dim")
             )

@@ -38,7 +38,7 @@ def start(  # noqa: PLR0913 - the members of a start
     metadata: Json = None,
     entity: Json = None,
     id: Annotated[str | None, typer.Option("--id", help="A UUID of your own: the same twice starts once.")] = None,
-    version: Annotated[int | None, typer.Option("--version", help="Else the latest.")] = None,
+    version: Annotated[int | None, typer.Option("--version", help="Else the one that is active.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Until it ends or has an incident (exit code 1).")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 3600,
 ) -> None:

@@ -135,7 +135,14 @@ def require(actor: Actor, action: Action, target: Target | None = None) -> None:
         return
     if target is not None and not may(actor, _SEEING.get(action, action), target):
         raise NotFound(target.kind, target.id)
-    raise Forbidden(f"{actor.principal} may not {action}", action=str(action))
+    raise Forbidden(f"{actor.principal} may not {action}: {_what_it_takes(action)}", action=str(action))
+
+
+def _what_it_takes(action: Action) -> str:
+    """What would let somebody do it, as far as it can be given."""
+    names: tuple[str, ...] = getattr(_USERS.get(action), "permissions", ())
+    held = f"the definition's permission {' or '.join(names)}, or " if names else ""
+    return f"that takes {held}the role {ADMIN}"
 
 
 def may(actor: Actor, action: Action, target: Target | None = None) -> bool:
@@ -169,6 +176,7 @@ def _holds(*permissions: str) -> _Rule:
         granted = target.permissions or {}
         return any(not grantees.isdisjoint(granted.get(name, ())) for name in permissions)
 
+    rule.permissions = permissions  # type: ignore[attr-defined]  # so that a refusal can name them
     return rule
 
 

@@ -161,7 +161,10 @@ async def version_of(
 def require_active(row: VersionRow) -> None:
     """Only an active version is started. Raises: WrongState."""
     if row.state != definitions.ACTIVE:
-        raise WrongState(f"cannot start: version {row.number} of definition {row.code!r} is {row.state}")
+        what = f"version {row.number} of definition {row.code!r} is {row.state}"
+        raise WrongState(
+            f"cannot start: {what}; only an active version is started (`penstock activate {row.code} {row.number}`)"
+        )
 
 
 async def get(ctx: Context, actor: Actor, code: str) -> Definition:
