@@ -230,6 +230,12 @@ def test_the_audit_lists_everything_newest_first_by_pages(api, flow):
     assert api.everything("/audit", since="2100-01-01T00:00:00Z") == []
 
 
+def test_a_type_that_no_event_has_is_refused(api):
+    problem = check_problem(api.http.get("/events", params={"type": "JobComplete"}))
+    assert (problem["status"], problem["problems"][0]["pointer"]) == (400, "type")
+    assert "JobCompleted" in problem["detail"]
+
+
 def test_tokens_and_people_are_in_the_journal_and_secrets_are_not(api, server):
     server.user("ana")
     issued = api.get("/audit", type="token.issued", actor="user:ana@example.com", limit=1)["items"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from penstock.api import mapping, models
 from penstock.api.door import ApiCall, Native, page, position
 from penstock.core.durations import format_time
+from penstock.core.events import AnyEvent
 from penstock.errors import Forbidden, Invalid, LimitExceeded, NotFound, Problem, Unauthenticated, Unavailable
 from penstock.operations import audit, reading
 from penstock.operations.channels import Streams
@@ -28,6 +30,7 @@ ASKED_AGAIN = 60.0
 """Seconds after which an open stream's credential is looked at again."""
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 LAST_EVENT_ID = "Last-Event-ID"
+HISTORY_TYPES = frozenset(kind.__name__ for kind in get_args(AnyEvent))
 
 # -- words -----------------------------------------------------------------------------------------------------------
 
@@ -141,13 +144,27 @@ async def process_events(call: ApiCall) -> Streamed:
     return await _stream(call, call.path["id"], None, call.query.type, mine=False)
 
 
+def _known(types: list[str]) -> frozenset[str]:
+    """Types of events of processes are a closed set: a slip would make a stream that is silent for ever. Raises: Invalid."""
+    for at, name in enumerate(types):
+        if name[0].isupper() and name not in HISTORY_TYPES:
+            near = difflib.get_close_matches(name, HISTORY_TYPES, 1)
+            message = f"there is no event {name!r}" + (
+                f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(HISTORY_TYPES))}"
+            )
+            raise Invalid(
+                f"type: {message}", [Problem("type" if len(types) == 1 else f"type/{at}", message, "unknown")]
+            )
+    return frozenset(types)
+
+
 async def _stream(
     call: ApiCall, process: str | None, definition: str | None, types: list[str], *, mine: bool
 ) -> Streamed:
     after, name = _after(call)
     ctx, actor = call.door.operations, call.actor
     pid, id = (None, None) if process is None else await reading.readable(ctx, actor, process)
-    wanted = Wanted(process=id, pid=pid, definition=definition, types=frozenset(types), mine=mine)
+    wanted = Wanted(process=id, pid=pid, definition=definition, types=_known(types), mine=mine)
     streams: Streams = ctx.streams
     stream = await streams.open(actor, wanted, after, name)
     return Streamed(_frames(call, stream), EVENT_STREAM, stream.leave, stream.breaks_by, _HEADERS)
