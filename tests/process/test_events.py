@@ -93,7 +93,7 @@ def test_filters(api, ana, ben, flow, listen):
     ben.post(f"/items/{item['id']}/complete", {"output": {}})
     events = [event for event in mine.until(3) if event["process"] == started]
     assert [event["type"] for event in events] == ["Started", "ItemClaimed", "ItemCompleted"]
-    late = listen(ben, mine="true", after=0, type="ItemClaimed")
+    late = listen(ben, mine="true", after=0, type="ItemClaimed", definition=task)
     assert [event["process"] for event in late.until(1)] == [started]
     assert not_mine.events == []
     assert len(process.events) == len(same.events) == 2
