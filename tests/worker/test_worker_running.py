@@ -307,7 +307,7 @@ def test_trouble_is_outlived(door, answer, caplog):
 def test_a_server_that_starts_late_and_starts_again(caplog):
     with open_door() as probe:
         port = int(probe.url.rpartition(":")[2])
-    worker = Worker(f"http://127.0.0.1:{port}", token="t", wait=1, backoff=QUICK)
+    worker = Worker(f"http://127.0.0.1:{port}", token="t", wait=1, grace=2, backoff=QUICK)
     worker.job("t")(lambda job: job.input)
     with caplog.at_level(logging.INFO, "penstock.worker"), working(worker):
         eventually(lambda: "cannot get jobs: no answer" in caplog.text)
