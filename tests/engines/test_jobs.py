@@ -8,7 +8,7 @@ import pytest
 from engines.stage import ONCE, gathered, graph, job
 from penstock.core.events import Failure
 from penstock.engines.embedded import MOST_SERVED
-from penstock.errors import AlreadyExists, LeaseLost, NotFound, Unauthenticated
+from penstock.errors import AlreadyExists, LeaseLost, NotFound, Unauthenticated, Unavailable
 from penstock.operations import jobs
 from penstock.operations.jobs import Completed, Extend, Poll, job_id
 from penstock.store.jobs import MOST_DELIVERIES
@@ -480,3 +480,19 @@ def test_a_unit_that_raises_after_its_step_leaves_nothing(play):
         await stage.completed(id)
 
     play(journey)
+
+
+def test_a_poll_that_could_not_be_submitted_harms_no_later_one(play):
+    async def journey(stage):
+        await stage.deploy(WORK)
+        await stage.start("work")
+        writer = stage.store.writer
+        limit, writer._limit = writer._limit, 0
+        for _ in range(2):
+            with pytest.raises(Unavailable):
+                await stage.poll("w", wait=0)
+        writer._limit = limit
+        [taken] = await stage.poll("w", wait=0)
+        await stage.complete(taken)
+
+    play(journey, running=False)

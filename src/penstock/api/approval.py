@@ -28,7 +28,7 @@ async def put_permissions(call: ApiCall) -> Reply:
 async def list_decisions(call: ApiCall) -> own.Decisions:
     at = (call.door.operations, call.actor, call.path["code"], call.path["number"])
     found = await approval.listed(*at, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, words.render_decided, own.Decisions)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, words.render_decided, own.Decisions)
 
 
 def _decide(decision: Decision) -> Callable[[ApiCall], Awaitable[models.Version]]:

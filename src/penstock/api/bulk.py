@@ -69,7 +69,7 @@ async def get(call: ApiCall) -> models.Bulk:
 
 async def listed(call: ApiCall) -> models.Bulks:
     found = await bulk.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render, models.Bulks)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render, models.Bulks)
 
 
 async def cancel(call: ApiCall) -> models.Bulk:
@@ -87,7 +87,7 @@ async def failures(call: ApiCall) -> models.BulkResults:
 async def _results(call: ApiCall, outcome: str | None) -> models.BulkResults:
     operations, id = call.door.operations, call.path["id"]
     found = await bulk.results(operations, call.actor, id, outcome, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render_result, models.BulkResults)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render_result, models.BulkResults)
 
 
 def render(view: Any) -> models.Bulk:

@@ -29,7 +29,7 @@ async def get_secret(call: ApiCall) -> Reply:
 
 async def list_secrets(call: ApiCall) -> words.Secrets:
     found = await secrets.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render_secret, words.Secrets)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render_secret, words.Secrets)
 
 
 async def delete_secret(call: ApiCall) -> None:
@@ -57,7 +57,7 @@ async def get_connection(call: ApiCall) -> Reply:
 
 async def list_connections(call: ApiCall) -> words.Connections:
     found = await connections.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render_connection, words.Connections)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render_connection, words.Connections)
 
 
 async def delete_connection(call: ApiCall) -> None:

@@ -62,7 +62,7 @@ async def validate(call: ApiCall) -> models.Validated:
 
 async def listed(call: ApiCall) -> models.Definitions:
     found = await definitions.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(  # type: ignore[no-any-return]
+    return page(
         call, call.actor, found, lambda view: mapping.render_definition(view, document=False), models.Definitions
     )
 
@@ -76,9 +76,7 @@ async def versions(call: ApiCall) -> models.Versions:
     found = await definitions.versions(
         call.door.operations, call.actor, call.path["code"], position(call, call.actor), call.query.limit
     )
-    return page(  # type: ignore[no-any-return]
-        call, call.actor, found, lambda view: mapping.render_version(view, document=False), models.Versions
-    )
+    return page(call, call.actor, found, lambda view: mapping.render_version(view, document=False), models.Versions)
 
 
 async def version(call: ApiCall) -> models.Version:

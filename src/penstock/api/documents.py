@@ -68,7 +68,7 @@ async def listed(call: ApiCall) -> models.Documents:
     found = await call.door.documents.listed(
         call.actor, call.path["id"], call.query.item, position(call, call.actor), call.query.limit
     )
-    return page(call, call.actor, found, mapping.render_document, models.Documents)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, mapping.render_document, models.Documents)
 
 
 async def link(call: ApiCall) -> models.Document:

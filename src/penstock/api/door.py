@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -33,6 +33,7 @@ class Native:
 
 
 ApiCall = Call[Native]
+L = TypeVar("L")
 
 
 def position(call: ApiCall, actor: Actor) -> list[Any] | None:
@@ -42,8 +43,8 @@ def position(call: ApiCall, actor: Actor) -> list[Any] | None:
     return decode_cursor(call.door.cursor_key, _list_name(call, actor), call.query.cursor, list[Any])
 
 
-def page(call: ApiCall, actor: Actor, found: Page, render: Callable[[Any], Any], kind: Any) -> Any:
-    """The answer of a list."""
+def page(call: ApiCall, actor: Actor, found: Page, render: Callable[[Any], Any], kind: Callable[..., L]) -> L:
+    """The answer of a list; `kind` is made of `items` and `next`."""
     after = None
     if found.next is not None:
         after = encode_cursor(call.door.cursor_key, _list_name(call, actor), found.next)

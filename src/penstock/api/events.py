@@ -124,7 +124,7 @@ async def listed(call: ApiCall) -> Events:
         until=mapping.parse_moment(query.until, "until"),
     )
     found = await audit.listed(call.door.operations, call.actor, wanted, position(call, call.actor), query.limit)
-    return page(call, call.actor, found, render_event, Events)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render_event, Events)
 
 
 async def export(call: ApiCall) -> Streamed:

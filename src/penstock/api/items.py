@@ -55,7 +55,7 @@ async def listed(call: ApiCall) -> models.Items:
         process=query.process,
         definition=query.definition,
     )
-    return page(call, call.actor, found, _in_a_list, models.Items)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, _in_a_list, models.Items)
 
 
 def _in_a_list(view: Any) -> models.Item:
@@ -171,7 +171,7 @@ async def write_log(call: ApiCall) -> models.ItemLine:
 
 async def log(call: ApiCall) -> models.ItemLog:
     found = await drafts.log(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, mapping.render_line, models.ItemLog)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, mapping.render_line, models.ItemLog)
 
 
 # -- threads ---------------------------------------------------------------------------------------------------------
@@ -185,12 +185,12 @@ async def begin_thread(call: ApiCall) -> Reply:
 
 async def list_threads(call: ApiCall) -> models.Items:
     found = await threads.listed(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, _in_a_list, models.Items)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, _in_a_list, models.Items)
 
 
 async def list_posts(call: ApiCall) -> models.Posts:
     found = await threads.posts(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, mapping.render_post, models.Posts)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, mapping.render_post, models.Posts)
 
 
 async def write_post(call: ApiCall) -> models.Post:

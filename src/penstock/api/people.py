@@ -24,7 +24,7 @@ def _user(view: views.User) -> Reply:
 async def list_users(call: ApiCall) -> own.Users:
     wanted = words.parse_query(call.query)
     found = await users.listed(call.door.operations, call.actor, wanted, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, words.render_user, own.Users)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, words.render_user, own.Users)
 
 
 async def create_user(call: ApiCall) -> Reply:
@@ -74,7 +74,7 @@ def _group(view: views.Group) -> Reply:
 
 async def list_groups(call: ApiCall) -> own.Groups:
     found = await groups.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, words.render_group, own.Groups)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, words.render_group, own.Groups)
 
 
 async def create_group(call: ApiCall) -> Reply:
@@ -98,7 +98,7 @@ async def delete_group(call: ApiCall) -> None:
 async def list_members(call: ApiCall) -> own.Users:
     at = (call.door.operations, call.actor, call.path["code"])
     found = await groups.members(*at, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, words.render_user, own.Users)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, words.render_user, own.Users)
 
 
 async def add_member(call: ApiCall) -> None:
@@ -121,7 +121,7 @@ def _application(view: views.Application, secret: str | None = None) -> Reply:
 
 async def list_applications(call: ApiCall) -> own.Applications:
     found = await applications.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, words.render_application, own.Applications)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, words.render_application, own.Applications)
 
 
 async def create_application(call: ApiCall) -> Reply:

@@ -61,9 +61,7 @@ async def listed(call: ApiCall) -> models.Processes:
         search=wanted.search + reading.words(query.q),
     )
     found = await reading.listed(operations, call.actor, wanted, position(call, call.actor), query.limit)
-    return page(  # type: ignore[no-any-return]
-        call, call.actor, found, lambda view: mapping.render_process(view, whole=False), models.Processes
-    )
+    return page(call, call.actor, found, lambda view: mapping.render_process(view, whole=False), models.Processes)
 
 
 async def get(call: ApiCall) -> models.Process:
@@ -74,7 +72,7 @@ async def history(call: ApiCall) -> models.History:
     found = await reading.history(
         call.door.operations, call.actor, call.path["id"], position(call, call.actor), call.query.limit
     )
-    return page(call, call.actor, found, mapping.render_history, models.History)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, mapping.render_history, models.History)
 
 
 async def visits(call: ApiCall) -> models.Visits:
@@ -82,7 +80,7 @@ async def visits(call: ApiCall) -> models.Visits:
     found = await reading.visits(
         call.door.operations, call.actor, call.path["id"], wanted, position(call, call.actor), call.query.limit
     )
-    return page(call, call.actor, found, mapping.render_visit, models.Visits)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, mapping.render_visit, models.Visits)
 
 
 def _of(call: ApiCall) -> tuple[Any, Any, str]:

@@ -30,7 +30,7 @@ async def listed(call: ApiCall) -> words.Schedules:
         position(call, call.actor),
         query.limit,
     )
-    return page(call, call.actor, found, render_schedule, words.Schedules)  # type: ignore[no-any-return]
+    return page(call, call.actor, found, render_schedule, words.Schedules)
 
 
 async def get(call: ApiCall) -> Reply:

@@ -146,7 +146,7 @@ def _value_routes(kind: str, path: str, owner: Any) -> tuple[Route[Native], ...]
         found = await values.listed(
             call.door.operations, call.actor, await of(call), position(call, call.actor), call.query.limit
         )
-        return page(call, call.actor, found, _value, models.Values)  # type: ignore[no-any-return]
+        return page(call, call.actor, found, _value, models.Values)
 
     async def get(call: ApiCall) -> models.Value:
         return _value(await values.get(*await place(call)))

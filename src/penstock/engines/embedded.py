@@ -393,8 +393,9 @@ class EmbeddedEngine:
         """
         claims = self._claims
         if claims is None or not claims.join(waiter, register=register):
-            claims = self._claims = Claims(waiter, register=register)
+            claims = Claims(waiter, register=register)
             claims.done = store.submit_async(claims.unit(self))
+            self._claims = claims  # only now: what could not be submitted nobody may join
         try:
             await asyncio.shield(claims.done)
         except PenstockError as error:

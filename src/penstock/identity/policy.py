@@ -135,14 +135,17 @@ def require(actor: Actor, action: Action, target: Target | None = None) -> None:
         return
     if target is not None and not may(actor, _SEEING.get(action, action), target):
         raise NotFound(target.kind, target.id)
-    raise Forbidden(f"{actor.principal} may not {action}: {_what_it_takes(action)}", action=str(action))
+    raise Forbidden(f"{actor.principal} may not {action}{_what_it_takes(action)}", action=str(action))
 
 
 def _what_it_takes(action: Action) -> str:
-    """What would let somebody do it, as far as it can be given."""
-    names: tuple[str, ...] = getattr(_USERS.get(action), "permissions", ())
-    held = f"the definition's permission {' or '.join(names)}, or " if names else ""
-    return f"that takes {held}the role {ADMIN}"
+    """What could be given to somebody so that they may; "" where it hangs on who has to do with the thing."""
+    rule = _USERS.get(action)
+    if rule is None:
+        return f": that takes the role {ADMIN}"
+    if not isinstance(rule, _Holds):
+        return ""
+    return f": that takes the definition's permission {' or '.join(rule.permissions)}, or the role {ADMIN}"
 
 
 def may(actor: Actor, action: Action, target: Target | None = None) -> bool:
@@ -168,16 +171,16 @@ def _anyone(_actor: Actor, _target: Target) -> bool:
     return True
 
 
-def _holds(*permissions: str) -> _Rule:
-    """Whoever the definition lists under one of these."""
+class _Holds:
+    """Whoever the definition lists under one of these permissions; a refusal names them."""
 
-    def rule(actor: Actor, target: Target) -> bool:
+    def __init__(self, *permissions: str) -> None:
+        self.permissions = permissions
+
+    def __call__(self, actor: Actor, target: Target) -> bool:
         grantees = grantees_of(actor, starter=target.starter)
         granted = target.permissions or {}
-        return any(not grantees.isdisjoint(granted.get(name, ())) for name in permissions)
-
-    rule.permissions = permissions  # type: ignore[attr-defined]  # so that a refusal can name them
-    return rule
+        return any(not grantees.isdisjoint(granted.get(name, ())) for name in self.permissions)
 
 
 def _candidate(actor: Actor, target: Target) -> bool:
@@ -201,20 +204,20 @@ def _starter(actor: Actor, target: Target) -> bool:
 
 
 def _sees_item(actor: Actor, target: Target) -> bool:
-    return _works_with_item(actor, target) or _holds("viewer", *_MANAGERS)(actor, target)
+    return _works_with_item(actor, target) or _Holds("viewer", *_MANAGERS)(actor, target)
 
 
 def _writes_in_item(actor: Actor, target: Target) -> bool:
-    return _works_with_item(actor, target) or _holds(*_MANAGERS)(actor, target)
+    return _works_with_item(actor, target) or _Holds(*_MANAGERS)(actor, target)
 
 
 def _owns_or_controls(actor: Actor, target: Target) -> bool:
-    return _owner(actor, target) or _holds(*_MANAGERS)(actor, target)
+    return _owner(actor, target) or _Holds(*_MANAGERS)(actor, target)
 
 
 def _opens_thread(actor: Actor, target: Target) -> bool:
     """Whoever started the process, and whoever may look after it."""
-    return target.starter == actor.principal or _holds("viewer", *_MANAGERS)(actor, target)
+    return target.starter == actor.principal or _Holds("viewer", *_MANAGERS)(actor, target)
 
 
 def _completes_item(actor: Actor, target: Target) -> bool:
@@ -236,11 +239,11 @@ def _sees_document(actor: Actor, target: Target) -> bool:
 def _links_document(actor: Actor, target: Target) -> bool:
     """Who may start such processes, who started this one, and whose item it is or may become."""
     concerned = target.starter == actor.principal or _owner(actor, target) or _candidate(actor, target)
-    return concerned or _holds("initiator", *_MANAGERS)(actor, target)
+    return concerned or _Holds("initiator", *_MANAGERS)(actor, target)
 
 
 def _removes_document(actor: Actor, target: Target) -> bool:
-    return _creator(actor, target) or _holds(*_MANAGERS)(actor, target)
+    return _creator(actor, target) or _Holds(*_MANAGERS)(actor, target)
 
 
 def _manages(actor: Actor, _target: Target) -> bool:
@@ -253,19 +256,19 @@ def _sees_process(actor: Actor, target: Target) -> bool:
         return False
     if not target.permissions.get("viewer") or target.involved:
         return True
-    return target.starter == actor.principal or _holds(*SEEING)(actor, target)
+    return target.starter == actor.principal or _Holds(*SEEING)(actor, target)
 
 
 def _sees_values(actor: Actor, target: Target) -> bool:
     if target.kind == "definition":
-        return _sees_process(actor, target) or _holds("initiator")(actor, target)
+        return _sees_process(actor, target) or _Holds("initiator")(actor, target)
     return _sees_process(actor, target)
 
 
 def _sees_schedule(actor: Actor, target: Target) -> bool:
     """What a definition that names viewers is started with is theirs to know, and of who may start it."""
     return target.permissions is not None and (
-        not target.permissions.get("viewer") or _holds(*SEEING_SCHEDULES)(actor, target)
+        not target.permissions.get("viewer") or _Holds(*SEEING_SCHEDULES)(actor, target)
     )
 
 
@@ -278,19 +281,19 @@ _NOTHING = Target(kind="", id="", tid=0)
 
 _USERS: Mapping[Action, _Rule] = {
     Action.DEFINITION_READ: _anyone,
-    Action.DEFINITION_DEPLOY: _holds("administrator"),
-    Action.DEFINITION_DECIDE: _holds(*_MANAGERS),
-    Action.DEFINITION_GRANT: _holds("administrator"),
-    Action.DEFINITION_GRANTS_READ: _holds(*_MANAGERS),
+    Action.DEFINITION_DEPLOY: _Holds("administrator"),
+    Action.DEFINITION_DECIDE: _Holds(*_MANAGERS),
+    Action.DEFINITION_GRANT: _Holds("administrator"),
+    Action.DEFINITION_GRANTS_READ: _Holds(*_MANAGERS),
     Action.PROCESS_READ: _sees_process,
     Action.VALUE_READ: _sees_values,
-    Action.PROCESS_START: _holds("initiator", *_MANAGERS),
-    Action.PROCESS_CONTROL: _holds(*_MANAGERS),
-    Action.PROCESS_DELETE: _holds("administrator"),
+    Action.PROCESS_START: _Holds("initiator", *_MANAGERS),
+    Action.PROCESS_CONTROL: _Holds(*_MANAGERS),
+    Action.PROCESS_DELETE: _Holds("administrator"),
     Action.BULK_RUN: _anyone,
     Action.BULK_READ: _starter,
     Action.BULK_CONTROL: _starter,
-    Action.VALUE_WRITE: _holds(*_MANAGERS),
+    Action.VALUE_WRITE: _Holds(*_MANAGERS),
     Action.ITEM_READ: _sees_item,
     Action.ITEM_CLAIM: _claims_item,
     Action.ITEM_COMPLETE: _completes_item,
@@ -299,14 +302,14 @@ _USERS: Mapping[Action, _Rule] = {
     Action.DOCUMENT_LINK: _links_document,
     Action.DOCUMENT_REMOVE: _removes_document,
     Action.SCHEDULE_READ: _sees_schedule,
-    Action.SCHEDULE_WRITE: _holds(*_MANAGERS),
+    Action.SCHEDULE_WRITE: _Holds(*_MANAGERS),
     Action.SECRET_READ: _manages,
     Action.CONNECTION_READ: _manages,
     Action.ITEM_UNCLAIM: _owns_or_controls,
     Action.ITEM_DELEGATE: _owner,
     Action.ITEM_DRAFT: _owner,
     Action.ITEM_LOG: _writes_in_item,
-    Action.ITEM_CONTROL: _holds(*_MANAGERS),
+    Action.ITEM_CONTROL: _Holds(*_MANAGERS),
     Action.MESSAGE_ACKNOWLEDGE: _candidate,
     Action.THREAD_OPEN: _opens_thread,
     Action.THREAD_CLOSE: _owns_or_controls,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from uuid import UUID
@@ -30,6 +29,8 @@ from penstock.store.items import Seen
 from penstock.store.rows import Tx
 
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 
 MOST_REMEMBERED = 50_000
 MOST_VERSIONS = 500
@@ -74,6 +75,19 @@ class ItemPlace(NamedTuple):
     task: str
 
 
+class Remembered(dict[K, V]):
+    """What is kept while there is room: what came first goes first."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def __setitem__(self, key: K, value: V) -> None:
+        super().__setitem__(key, value)
+        if len(self) > self._most:
+            del self[next(iter(self))]
+
+
 class Context:
     """Built once by wiring; shared by all doors."""
 
@@ -86,11 +100,11 @@ class Context:
         self.streams = Streams(store)
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
-        self._versions: OrderedDict[tuple[int, str, lookups.Which], lookups.VersionRow] = OrderedDict()
-        self._pids: OrderedDict[tuple[int, str], int] = OrderedDict()
-        self._identities: OrderedDict[int, claims.Identity] = OrderedDict()
-        self._items: OrderedDict[tuple[int, str], ItemPlace] = OrderedDict()
-        self._by_vid: OrderedDict[tuple[int, int], lookups.VersionRow] = OrderedDict()
+        self._versions: Remembered[tuple[int, str, lookups.Which], lookups.VersionRow] = Remembered(MOST_VERSIONS)
+        self._pids: Remembered[tuple[int, str], int] = Remembered(MOST_REMEMBERED)
+        self._identities: Remembered[int, claims.Identity] = Remembered(MOST_REMEMBERED)
+        self._items: Remembered[tuple[int, str], ItemPlace] = Remembered(MOST_REMEMBERED)
+        self._by_vid: Remembered[tuple[int, int], lookups.VersionRow] = Remembered(MOST_VERSIONS)
 
     async def pid(self, tid: int, id: str) -> int:
         """The number of a process. Raises: NotFound for an id that is not this tenant's."""
@@ -111,19 +125,14 @@ class Context:
         """What never changes of a process; None when there is none (any more)."""
         known = self._identities.get(pid)
         if known is not None:
-            self._identities.move_to_end(pid)
             return known
         found = await self.store.async_read(lambda reader: claims.identity(reader, pid), single=True)
         if found is not None:
             self._identities[pid] = found
-            if len(self._identities) > MOST_REMEMBERED:
-                self._identities.popitem(last=False)
         return found
 
     def remember(self, tid: int, id: str, pid: int) -> None:
         self._pids[(tid, id)] = pid
-        if len(self._pids) > MOST_REMEMBERED:
-            self._pids.popitem(last=False)
 
     def forget(self, tid: int, id: str) -> None:
         """The process is gone."""
@@ -147,8 +156,6 @@ class Context:
 
     def remember_item(self, tid: int, id: str, seen: Seen) -> ItemPlace:
         place = self._items[(tid, id)] = ItemPlace(seen.item.pid, seen.item.n, seen.vid, seen.item.task)
-        if len(self._items) > MOST_REMEMBERED:
-            self._items.popitem(last=False)
         return place
 
     async def version_by_vid(self, tid: int, vid: int) -> lookups.VersionRow:
@@ -158,8 +165,6 @@ class Context:
             found = await self.store.async_read(lambda reader: lookups.version_by_vid(reader, tid, vid), single=True)
             assert found is not None, "versions are never removed"
             known = self._by_vid[(tid, vid)] = found
-            if len(self._by_vid) > MOST_VERSIONS:
-                self._by_vid.popitem(last=False)
         return known
 
     async def version(
@@ -178,8 +183,6 @@ class Context:
         found = await self.store.async_read(lambda reader: lookups.version(reader, tid, code, which), single=True)
         if found is not None and self._deployments == deployments:
             self._versions[(tid, code, which)] = found
-            if len(self._versions) > MOST_VERSIONS:
-                self._versions.popitem(last=False)
         return found
 
     def doubt(self, tid: int, code: str) -> bool:
@@ -192,7 +195,8 @@ class Context:
     def deployed(self, tid: int, code: str) -> None:
         """A version was made or moved, or permissions were: what is remembered of the definition is not so any more."""
         self._deployments += 1
-        self._versions = OrderedDict((key, row) for key, row in self._versions.items() if key[:2] != (tid, code))
+        for key in [key for key in self._versions if key[:2] == (tid, code)]:
+            del self._versions[key]
 
     async def once(
         self,

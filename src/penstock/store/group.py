@@ -287,6 +287,7 @@ class Group:
     def returning(self, statement: Statement, params: Any) -> list[Row]:
         self._written = True
         self.locked.clear()
+        self._fetched.clear()
         try:
             return self._connection.returning(statement, params)
         except Exception as exc:

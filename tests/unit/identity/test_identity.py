@@ -236,3 +236,18 @@ def test_the_code_of_a_group_is_one_that_definitions_may_name(text):
 
 def test_the_platform_acts_everywhere():
     require(Actor(tenant=TENANT, principal="system", kind=Kind.SYSTEM), Action.PROCESS_CONTROL, target(tid=2))
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (Action.PROCESS_START, "the definition's permission initiator or manager or administrator, or the role admin"),
+        (Action.JOB_WORK, "that takes the role admin"),
+        (Action.ITEM_CLAIM, ""),
+    ],
+)
+def test_a_refusal_names_what_could_be_given(action, told):
+    about = target(permissions={}, owner="user:ann@example.com") if action is not Action.JOB_WORK else None
+    with pytest.raises(Forbidden) as refused:
+        require(user(groups=[]), action, about)
+    assert refused.value.message.endswith(told or f"may not {action}")
