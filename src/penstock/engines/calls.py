@@ -134,7 +134,7 @@ class Calls:
 
     async def target(self, tid: int, name: str) -> Target:
         """Raises: MissingConnection, MissingSecret."""
-        row = await self._store.async_read(lambda read: connections.get(read, tid, name))
+        row = await self._store.async_read(lambda read: connections.NAMED.get(read, tid, name))
         if row is None:
             raise MissingConnection(f"there is no connection {name!r}")
         document = codec.decode_json(row.document)

@@ -15,11 +15,11 @@ from penstock.core.expression import compile_template
 from penstock.core.references import names_in, references
 from penstock.errors import Conflict, Invalid, NotFound, Problem
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, Target, require
-from penstock.operations.context import Context, require_revision
-from penstock.operations.views import Page
+from penstock.identity.policy import Action
+from penstock.operations.context import Context
+from penstock.operations.named import Named
 from penstock.outbound import OutboundError
-from penstock.store import connections, journal, people, vault
+from penstock.store import connections, vault
 from penstock.store.rows import Tx
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
@@ -67,7 +67,7 @@ async def put(
 
     Raises: Forbidden, Invalid with every problem, Stale when what is there is none of `expected`.
     """
-    _require(actor, Action.CONNECTION_WRITE, name)
+    _NAMED.require_write(actor, name)
     problems = list(_problems(document))
     if not NAME.fullmatch(name):
         problems.insert(0, Problem("name", "must be 1 to 64 letters, digits, _ and -, no digit first", "code"))
@@ -84,62 +84,22 @@ async def put(
     ]
 
     def unit(tx: Tx) -> tuple[Connection, bool]:
-        known, by = people.held_or_first(tx, tid, lambda: connections.lock(tx, tid, name)), actor.principal
-        found = 0 if known is None else known.revision
-        require_revision(expected, found, f"the connection {name!r}")
-        created = (tx.now, by) if known is None else (known.created_at, known.created_by)
-        row = connections.Row(tid, name, text, found + 1, *created, tx.now, by)
-        connections.put(tx, row)
-        what = "connection.created" if known is None else "connection.updated"
-        journal.record(tx, tid, by, what, "connection", name, told | {"revision": row.revision})
-        return _view(row, warnings), known is None
+        def make(revision: int, created_at: int, created_by: str) -> connections.Row:
+            return connections.Row(tid, name, text, revision, created_at, created_by, tx.now, actor.principal)
+
+        row, fresh = _NAMED.keep(tx, actor, name, expected, make, told)
+        return _view(row, warnings), fresh
 
     request = ["connection.put", name, expected, document]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Connection, bool])
     return answer
 
 
-async def get(ctx: Context, actor: Actor, name: str) -> Connection:
-    """Raises: NotFound."""
-    _require(actor, Action.CONNECTION_READ, name)
-    row = await ctx.store.async_read(lambda read: connections.get(read, actor.tenant.tid, name))
-    if row is None:
-        raise NotFound("connection", name)
-    return _view(row)
-
-
-async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int) -> Page:
-    """By name."""
-    require(actor, Action.CONNECTION_READ)
-    start = after[0] if after else ""
-    rows = await ctx.store.async_read(lambda read: connections.listed(read, actor.tenant.tid, start, limit + 1))
-    return Page([_view(row) for row in rows[:limit]], [rows[limit - 1].name] if len(rows) > limit else None)
-
-
-async def delete(
-    ctx: Context, actor: Actor, name: str, expected: frozenset[int] | None, key: str | None = None
-) -> None:
-    """Raises: NotFound, Forbidden, Stale."""
-    _require(actor, Action.CONNECTION_WRITE, name)
-    tid = actor.tenant.tid
-
-    def unit(tx: Tx) -> bool:
-        row = connections.lock(tx, tid, name)
-        if row is None:
-            raise NotFound("connection", name)
-        require_revision(expected, row.revision, f"the connection {name!r}")
-        connections.remove(tx, row)
-        journal.record(tx, tid, actor.principal, "connection.deleted", "connection", name, {"revision": row.revision})
-        return True
-
-    await ctx.once(actor, key, ["connection.delete", name, expected], unit, bool)
-
-
 async def probe(ctx: Context, actor: Actor, name: str, method: str, path: str) -> Probe:
     """Call through a connection and tell what came of it; the answer's content is not shown. Raises: NotFound, Forbidden."""
-    _require(actor, Action.CONNECTION_WRITE, name)
+    _NAMED.require_write(actor, name)
     tid = actor.tenant.tid
-    if await ctx.store.async_read(lambda read: connections.get(read, tid, name)) is None:
+    if await ctx.store.async_read(lambda read: connections.NAMED.get(read, tid, name)) is None:
         raise NotFound("connection", name)
     if ctx.calls is None:
         raise Conflict("no calls leave from here")
@@ -153,10 +113,6 @@ async def probe(ctx: Context, actor: Actor, name: str, method: str, path: str) -
     return Probe(ok=ok, status=status, error=trouble, milliseconds=round((time.monotonic() - began) * 1000))
 
 
-def _require(actor: Actor, action: Action, name: str) -> None:
-    require(actor, action, Target(kind="connection", id=name, tid=actor.tenant.tid))
-
-
 def _view(row: connections.Row, warnings: list[Problem] | None = None) -> Connection:
     return Connection(
         name=row.name,
@@ -168,6 +124,10 @@ def _view(row: connections.Row, warnings: list[Problem] | None = None) -> Connec
         modified_by=row.modified_by,
         warnings=warnings or [],
     )
+
+
+_NAMED = Named("connection", connections.NAMED, _view, Action.CONNECTION_READ, Action.CONNECTION_WRITE)
+get, listed, delete = _NAMED.get, _NAMED.listed, _NAMED.delete
 
 
 # -- checking --------------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from penstock.core.references import NAME
-from penstock.errors import Conflict, Invalid, NotFound, Problem
+from penstock.errors import Conflict, Invalid, Problem
 from penstock.identity.keys import NONCE_BYTES, Keys
 from penstock.identity.model import Actor
-from penstock.identity.policy import Action, Target, require
-from penstock.operations.context import Context, require_revision
-from penstock.operations.views import Page
-from penstock.store import Store, journal, people, vault
+from penstock.identity.policy import Action
+from penstock.operations.context import Context
+from penstock.operations.named import Named
+from penstock.store import Store, vault
 from penstock.store.rows import Tx
 
 LARGEST = 64 * 1024
@@ -41,7 +41,7 @@ async def put(
 
     Raises: Forbidden, Invalid, Conflict when the installation has no key, Stale when what is there is none of `expected`.
     """
-    _require(actor, Action.SECRET_WRITE, name)
+    _NAMED.require_write(actor, name)
     if not NAME.fullmatch(name):
         message = "a secret's name has 1 to 64 letters, digits, _ and -, no digit first"
         raise Invalid(message, [Problem("name", message, "code")])
@@ -51,56 +51,16 @@ async def put(
     sealed = keys.seal(value, vault.bound_to(actor.tenant.id, name), os.urandom(NONCE_BYTES))
 
     def unit(tx: Tx) -> tuple[Secret, bool]:
-        known, by = people.held_or_first(tx, tid, lambda: vault.lock(tx, tid, name)), actor.principal
-        found = 0 if known is None else known.revision
-        require_revision(expected, found, f"the secret {name!r}")
-        created = (tx.now, by) if known is None else (known.created_at, known.created_by)
-        row = vault.Row(tid, name, keys.newest, sealed, found + 1, *created, tx.now, by)
-        vault.put(tx, row)
-        what = "secret.created" if known is None else "secret.updated"
-        journal.record(tx, tid, by, what, "secret", name, {"revision": row.revision})
-        return _view(row), known is None
+        def make(revision: int, created_at: int, created_by: str) -> vault.Row:
+            return vault.Row(tid, name, keys.newest, sealed, revision, created_at, created_by, tx.now, actor.principal)
+
+        row, fresh = _NAMED.keep(tx, actor, name, expected, make, {})
+        return _view(row), fresh
 
     # the fingerprint is keyed: a plain hash of a password could be guessed from
     request = ["secret.put", name, expected, keys.fingerprint(value)]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Secret, bool])
     return answer
-
-
-async def get(ctx: Context, actor: Actor, name: str) -> Secret:
-    """Never its value. Raises: NotFound."""
-    _require(actor, Action.SECRET_READ, name)
-    row = await ctx.store.async_read(lambda read: vault.get(read, actor.tenant.tid, name))
-    if row is None:
-        raise NotFound("secret", name)
-    return _view(row)
-
-
-async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int) -> Page:
-    """By name."""
-    require(actor, Action.SECRET_READ)
-    start = after[0] if after else ""
-    rows = await ctx.store.async_read(lambda read: vault.listed(read, actor.tenant.tid, start, limit + 1))
-    return Page([_view(row) for row in rows[:limit]], [rows[limit - 1].name] if len(rows) > limit else None)
-
-
-async def delete(
-    ctx: Context, actor: Actor, name: str, expected: frozenset[int] | None, key: str | None = None
-) -> None:
-    """Raises: NotFound, Forbidden, Stale."""
-    _require(actor, Action.SECRET_WRITE, name)
-    tid = actor.tenant.tid
-
-    def unit(tx: Tx) -> bool:
-        row = vault.lock(tx, tid, name)
-        if row is None:
-            raise NotFound("secret", name)
-        require_revision(expected, row.revision, f"the secret {name!r}")
-        vault.remove(tx, row)
-        journal.record(tx, tid, actor.principal, "secret.deleted", "secret", name, {"revision": row.revision})
-        return True
-
-    await ctx.once(actor, key, ["secret.delete", name, expected], unit, bool)
 
 
 async def rotate(store: Store, keys: Keys) -> tuple[int, list[str]]:
@@ -143,10 +103,6 @@ def _keys(ctx: Context) -> Keys:
     return ctx.keys
 
 
-def _require(actor: Actor, action: Action, name: str) -> None:
-    require(actor, action, Target(kind="secret", id=name, tid=actor.tenant.tid))
-
-
 def _view(row: vault.Row) -> Secret:
     return Secret(
         name=row.name,
@@ -157,3 +113,7 @@ def _view(row: vault.Row) -> Secret:
         modified_at=row.modified_at,
         modified_by=row.modified_by,
     )
+
+
+_NAMED = Named("secret", vault.NAMED, _view, Action.SECRET_READ, Action.SECRET_WRITE)
+get, listed, delete = _NAMED.get, _NAMED.listed, _NAMED.delete

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import select, tuple_
 
 from penstock.store import tables
+from penstock.store.named import Named
 from penstock.store.reader import Read
 from penstock.store.rows import SECRETS, Tx
 
@@ -37,9 +38,7 @@ class Stored(NamedTuple):
 
 _s, _t = tables.secrets.c, tables.tenants.c
 _ALL = select(*tables.secrets.columns)
-_ONE = _ALL.where(_s.tid == bindparam("tid"), _s.name == bindparam("name"))
-_LOCK = _ONE.with_for_update()
-_PAGE = _ALL.where(_s.tid == bindparam("tid"), _s.name > bindparam("after")).order_by(_s.name).limit(bindparam("most"))
+NAMED = Named(tables.secrets, SECRETS, Row)
 
 
 def bound_to(tenant: str, name: str) -> str:
@@ -47,35 +46,11 @@ def bound_to(tenant: str, name: str) -> str:
     return f"{tenant}/secret/{name}"
 
 
-def get(read: Read, tid: int, name: str) -> Row | None:
-    row = read.row(_ONE, {"tid": tid, "name": name})
-    return None if row is None else Row(*row)
-
-
 def several(read: Read, tid: int, names: frozenset[str]) -> tuple[str, dict[str, Row]]:
     """The tenant's public id, and those of the names that are there."""
     tenant = read.row(select(_t.id).where(_t.tid == tid), {})
     rows = read.rows(_ALL.where(_s.tid == tid, _s.name.in_(sorted(names))), {}) if names else []
     return "" if tenant is None else str(tenant[0]), {row[1]: Row(*row) for row in rows}
-
-
-def listed(read: Read, tid: int, after: str, most: int) -> list[Row]:
-    """By name."""
-    return [Row(*row) for row in read.rows(_PAGE, {"tid": tid, "after": after, "most": most})]
-
-
-def lock(tx: Tx, tid: int, name: str) -> Row | None:
-    """The row, held until the commit."""
-    rows = tx.select(_LOCK, {"tid": tid, "name": name}, of=[SECRETS])
-    return Row(*rows[0]) if rows else None
-
-
-def put(tx: Tx, row: Row) -> None:
-    tx.put(SECRETS, tuple(row))
-
-
-def remove(tx: Tx, row: Row) -> None:
-    tx.delete(SECRETS, (row.tid, row.name))
 
 
 def chunk(read: Read, after: tuple[int, str], most: int) -> list[Stored]:
@@ -92,8 +67,8 @@ def chunk(read: Read, after: tuple[int, str], most: int) -> list[Stored]:
 
 def reencrypted(tx: Tx, before: Stored, key: str, value: str) -> bool:
     """The same secret under another key. False when it was changed meanwhile, which used the newest key anyway."""
-    row = lock(tx, before.tid, before.name)
+    row = NAMED.lock(tx, before.tid, before.name)
     if row is None or row.value != before.value:
         return False
-    put(tx, row._replace(key=key, value=value))
+    NAMED.put(tx, row._replace(key=key, value=value))
     return True
