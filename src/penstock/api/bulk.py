@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.api import filters, mapping, models
+from penstock.api import bulk_models, filters, mapping, models
 from penstock.api.door import ApiCall, Native, page, position
 from penstock.core.durations import format_time
 from penstock.core.requests import Filter
@@ -21,15 +21,15 @@ ARGUMENTS: dict[str, type[models.Request]] = {
     "suspend": models.Nothing,
     "resume": models.Nothing,
     "retry": models.Nothing,
-    "skip": models.BulkSkip,
+    "skip": bulk_models.BulkSkip,
     "signal": models.SignalOne,
-    "migrate": models.BulkMigrate,
+    "migrate": bulk_models.BulkMigrate,
     "delete": models.Nothing,
 }
 
 
-async def begin(call: ApiCall) -> models.Bulk:
-    body: models.NewBulk = call.body
+async def begin(call: ApiCall) -> bulk_models.Bulk:
+    body: bulk_models.NewBulk = call.body
     if (body.filter is None) == (body.ids is None):
         message = "give either a filter or ids"
         raise Invalid(message, [Problem("", "exactly one of filter, ids", "bulk")])
@@ -43,7 +43,7 @@ async def begin(call: ApiCall) -> models.Bulk:
     return render(await bulk.begin(call.door.operations, call.actor, wanted, call.idempotency_key))
 
 
-def _arguments(body: models.NewBulk) -> dict[str, Any]:
+def _arguments(body: bulk_models.NewBulk) -> dict[str, Any]:
     """Checked by the command's own body. Raises: Invalid."""
     try:
         msgspec.convert(body.arguments, ARGUMENTS[body.command])
@@ -53,7 +53,7 @@ def _arguments(body: models.NewBulk) -> dict[str, Any]:
     return body.arguments
 
 
-async def _filter(call: ApiCall, given: models.BulkFilter) -> Filter:
+async def _filter(call: ApiCall, given: bulk_models.BulkFilter) -> Filter:
     wanted = filters.parse_filter(given, given.search, "/filter/")
     try:
         parent = await reading.parent_of(call.door.operations, call.actor, given.parent)
@@ -63,41 +63,41 @@ async def _filter(call: ApiCall, given: models.BulkFilter) -> Filter:
         raise Invalid(error.message, problems) from None
 
 
-async def get(call: ApiCall) -> models.Bulk:
+async def get(call: ApiCall) -> bulk_models.Bulk:
     return render(await bulk.get(call.door.operations, call.actor, call.path["id"]))
 
 
-async def listed(call: ApiCall) -> models.Bulks:
+async def listed(call: ApiCall) -> bulk_models.Bulks:
     found = await bulk.listed(call.door.operations, call.actor, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render, models.Bulks)
+    return page(call, call.actor, found, render, bulk_models.Bulks)
 
 
-async def cancel(call: ApiCall) -> models.Bulk:
+async def cancel(call: ApiCall) -> bulk_models.Bulk:
     return render(await bulk.cancel(call.door.operations, call.actor, call.path["id"], call.idempotency_key))
 
 
-async def results(call: ApiCall) -> models.BulkResults:
+async def results(call: ApiCall) -> bulk_models.BulkResults:
     return await _results(call, call.query.outcome)
 
 
-async def failures(call: ApiCall) -> models.BulkResults:
+async def failures(call: ApiCall) -> bulk_models.BulkResults:
     return await _results(call, "FAILED")
 
 
-async def _results(call: ApiCall, outcome: str | None) -> models.BulkResults:
+async def _results(call: ApiCall, outcome: str | None) -> bulk_models.BulkResults:
     operations, id = call.door.operations, call.path["id"]
     found = await bulk.results(operations, call.actor, id, outcome, position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, render_result, models.BulkResults)
+    return page(call, call.actor, found, render_result, bulk_models.BulkResults)
 
 
-def render(view: Any) -> models.Bulk:
+def render(view: Any) -> bulk_models.Bulk:
     shown = view.filter
     if shown is not None:
         times = ("created_from", "created_to", "ended_from", "ended_to")
         shown = {name: format_time(value) if name in times else value for name, value in shown.items()}
         if "statuses" in shown:  # as it was asked for, so that it can be asked for again
             shown["status"] = shown.pop("statuses")
-    return models.Bulk(
+    return bulk_models.Bulk(
         id=view.id,
         command=view.command,
         state=view.state,
@@ -115,8 +115,8 @@ def render(view: Any) -> models.Bulk:
     )
 
 
-def render_result(view: Any) -> models.BulkResult:
-    return models.BulkResult(
+def render_result(view: Any) -> bulk_models.BulkResult:
+    return bulk_models.BulkResult(
         process=view.process,
         outcome=view.outcome,
         at=format_time(view.at),
@@ -136,8 +136,8 @@ ROUTES: tuple[Route[Native], ...] = (
         description="Processes that are created after the operation began are left alone. A dry run changes nothing "
         "and reports on each process.",
         handler=begin,
-        request=models.NewBulk,
-        response=models.Bulk,
+        request=bulk_models.NewBulk,
+        response=bulk_models.Bulk,
         status=202,
         errors=(Forbidden, Conflict, TooLarge),
         tag="Bulk",
@@ -148,25 +148,25 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/bulk", operation="listBulks", summary="Bulk operations, newest first", handler=listed,
-        query=models.Paged, response=models.Bulks, tag="Bulk",
+        query=models.Paged, response=bulk_models.Bulks, tag="Bulk",
     ),
     Route(
         method="GET", path="/bulk/{id}", operation="getBulk", summary="A bulk operation, with how far it is",
-        handler=get, response=models.Bulk, errors=(NotFound,), tag="Bulk",
+        handler=get, response=bulk_models.Bulk, errors=(NotFound,), tag="Bulk",
     ),
     Route(
         method="POST", path="/bulk/{id}/cancel", operation="cancelBulk",
         summary="Stop a bulk operation; what it has done stays done", handler=cancel, request=models.Nothing,
-        response=models.Bulk, errors=(NotFound, Forbidden, WrongState, Conflict), tag="Bulk",
+        response=bulk_models.Bulk, errors=(NotFound, Forbidden, WrongState, Conflict), tag="Bulk",
     ),
     Route(
         method="GET", path="/bulk/{id}/failures", operation="listBulkFailures",
         summary="Processes the command could not be applied to, and why", handler=failures, query=models.Paged,
-        response=models.BulkResults, errors=(NotFound,), tag="Bulk",
+        response=bulk_models.BulkResults, errors=(NotFound,), tag="Bulk",
     ),
     Route(
         method="GET", path="/bulk/{id}/results", operation="listBulkResults",
         summary="What failed and what was skipped; of a dry run everything", handler=results,
-        query=models.BulkResultQuery, response=models.BulkResults, errors=(NotFound,), tag="Bulk",
+        query=bulk_models.BulkResultQuery, response=bulk_models.BulkResults, errors=(NotFound,), tag="Bulk",
     ),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.api import mapping, models
+from penstock.api import document_models, mapping
 from penstock.api.door import ApiCall, Native, page, position
 from penstock.errors import Conflict, Forbidden, NotFound, RangeNotSatisfiable, TooLarge, WrongState
 from penstock.operations.documents import Incoming, too_large
@@ -39,7 +39,7 @@ async def upload(call: ApiCall) -> Reply:
     return Reply(mapping.render_document(view), 201 if fresh else 200, headers)
 
 
-async def get(call: ApiCall) -> models.Document:
+async def get(call: ApiCall) -> document_models.Document:
     return mapping.render_document(await call.door.documents.get(call.actor, call.path["id"]))
 
 
@@ -64,14 +64,14 @@ async def delete(call: ApiCall) -> None:
     await call.door.documents.delete(call.actor, call.path["id"], call.idempotency_key)
 
 
-async def listed(call: ApiCall) -> models.Documents:
+async def listed(call: ApiCall) -> document_models.Documents:
     found = await call.door.documents.listed(
         call.actor, call.path["id"], call.query.item, position(call, call.actor), call.query.limit
     )
-    return page(call, call.actor, found, mapping.render_document, models.Documents)
+    return page(call, call.actor, found, mapping.render_document, document_models.Documents)
 
 
-async def link(call: ApiCall) -> models.Document:
+async def link(call: ApiCall) -> document_models.Document:
     view = await call.door.documents.link(
         call.actor, call.path["id"], call.path["document"], call.body.item, call.idempotency_key
     )
@@ -88,7 +88,7 @@ ROUTES: tuple[Route[Native], ...] = (
     Route(
         method="POST", path="/documents", operation="uploadDocument",
         summary="Store a file, of a process or item or of none yet", handler=upload, parse=fits, request=bytes,
-        stream=True, content_types=(files.MULTIPART, files.ANY), query=models.UploadQuery, response=models.Document,
+        stream=True, content_types=(files.MULTIPART, files.ANY), query=document_models.UploadQuery, response=document_models.Document,
         status=201, also=(200,), errors=(*_CHANGING, TooLarge), tag="Documents",
         request_headers={"Content-Disposition": '`attachment; filename="…"`: the name of content that is no form.'},
         answer_headers={"Location": "Where the document is."},
@@ -98,7 +98,7 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/documents/{id}", operation="getDocument", summary="What is known of a document",
-        handler=get, response=models.Document, errors=(NotFound,), tag="Documents",
+        handler=get, response=document_models.Document, errors=(NotFound,), tag="Documents",
     ),
     Route(
         method="GET", path="/documents/{id}/content", operation="downloadDocument",
@@ -124,13 +124,13 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/processes/{id}/documents", operation="listDocuments",
-        summary="Documents of a process, or of an item of it, oldest first", handler=listed, query=models.DocumentQuery,
-        response=models.Documents, errors=(NotFound,), tag="Documents",
+        summary="Documents of a process, or of an item of it, oldest first", handler=listed, query=document_models.DocumentQuery,
+        response=document_models.Documents, errors=(NotFound,), tag="Documents",
     ),
     Route(
         method="PUT", path="/processes/{id}/documents/{document}", operation="linkDocument",
-        summary="Make a document one of a process's, or of an item's of it", handler=link, request=models.LinkDocument,
-        response=models.Document, errors=_CHANGING, tag="Documents",
+        summary="Make a document one of a process's, or of an item's of it", handler=link, request=document_models.LinkDocument,
+        response=document_models.Document, errors=_CHANGING, tag="Documents",
     ),
     Route(
         method="DELETE", path="/processes/{id}/documents/{document}", operation="unlinkDocument",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penstock.api import mapping, models
+from penstock.api import item_models, mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
 from penstock.core.durations import format_time
 from penstock.core.requests import ItemFilter
@@ -19,7 +19,7 @@ _DESCENDING = {"created": True, "due": False, "priority": True}
 # -- items -----------------------------------------------------------------------------------------------------------
 
 
-def _filter(query: models.ItemQuery) -> ItemFilter:
+def _filter(query: item_models.ItemQuery) -> ItemFilter:
     """Raises: Invalid."""
     due_before = mapping.parse_moment(query.due_before, "due_before")
     sort = query.sort or ("due" if query.overdue or due_before is not None else "created")
@@ -43,8 +43,8 @@ def _grantee(text: str, name: str) -> str:
         raise Invalid(f"{name}: {error.message}", error.problems) from None
 
 
-async def listed(call: ApiCall) -> models.Items:
-    query: models.ItemQuery = call.query
+async def listed(call: ApiCall) -> item_models.Items:
+    query: item_models.ItemQuery = call.query
     found = await items.listed(
         call.door.operations,
         call.actor,
@@ -55,10 +55,10 @@ async def listed(call: ApiCall) -> models.Items:
         process=query.process,
         definition=query.definition,
     )
-    return page(call, call.actor, found, _in_a_list, models.Items)
+    return page(call, call.actor, found, _in_a_list, item_models.Items)
 
 
-def _in_a_list(view: Any) -> models.Item:
+def _in_a_list(view: Any) -> item_models.Item:
     return mapping.render_item(view, whole=False)
 
 
@@ -74,9 +74,9 @@ async def get(call: ApiCall) -> Reply:
     return _whole(await items.get(*_of(call)))
 
 
-async def counts(call: ApiCall) -> models.ItemCounts:
+async def counts(call: ApiCall) -> item_models.ItemCounts:
     found = await items.counts(call.door.operations, call.actor)
-    return models.ItemCounts(
+    return item_models.ItemCounts(
         mine=found.mine,
         groups=found.groups,
         overdue=found.overdue,
@@ -115,21 +115,21 @@ async def complete(call: ApiCall) -> Reply:
 
 
 async def change(call: ApiCall) -> Reply:
-    body: models.ChangeItem = call.body
+    body: item_models.ChangeItem = call.body
     due_at = mapping.parse_moment(body.due_at, "/due_at") if isinstance(body.due_at, str) else body.due_at
     wanted = items.Change(due_at=due_at, priority=body.priority, expected=call.revisions)
     return _whole(await items.change(*_of(call), wanted, call.idempotency_key))
 
 
-async def batch(call: ApiCall) -> models.ItemResults:
+async def batch(call: ApiCall) -> item_models.ItemResults:
     entries = [_entry(at, each) for at, each in enumerate(call.body.items)]
     answers = await items.batch(call.door.operations, call.actor, entries, call.idempotency_key)
-    return models.ItemResults(
+    return item_models.ItemResults(
         results=[_result(entry.id, answer) for entry, answer in zip(entries, answers, strict=True)]
     )
 
 
-def _entry(at: int, given: models.ItemCommand) -> items.Entry:
+def _entry(at: int, given: item_models.ItemCommand) -> items.Entry:
     """Raises: Invalid."""
     if given.output is not None and given.command != "complete":
         message = f"{given.command} takes no output"
@@ -137,18 +137,18 @@ def _entry(at: int, given: models.ItemCommand) -> items.Entry:
     return items.Entry(given.id, given.command, given.output)
 
 
-def _result(id: str, answer: Any) -> models.ItemResult:
+def _result(id: str, answer: Any) -> item_models.ItemResult:
     if isinstance(answer, PenstockError):
         error = entry_error(answer)
-        return models.ItemResult(id=id, status=error.status, error=error)
-    return models.ItemResult(id=id, status=200, item=mapping.render_item(answer, whole=False))
+        return item_models.ItemResult(id=id, status=error.status, error=error)
+    return item_models.ItemResult(id=id, status=200, item=mapping.render_item(answer, whole=False))
 
 
 # -- drafts and logs -------------------------------------------------------------------------------------------------
 
 
 def _draft(view: Any) -> Reply:
-    body = models.Draft(owner=view.owner, data=view.data, saved_at=format_time(view.saved_at))
+    body = item_models.Draft(owner=view.owner, data=view.data, saved_at=format_time(view.saved_at))
     return Reply(body, revision=view.rev)
 
 
@@ -164,40 +164,40 @@ async def drop_draft(call: ApiCall) -> None:
     await drafts.drop(*_of(call), call.revisions, call.idempotency_key)
 
 
-async def write_log(call: ApiCall) -> models.ItemLine:
-    body: models.NewLine = call.body
+async def write_log(call: ApiCall) -> item_models.ItemLine:
+    body: item_models.NewLine = call.body
     return mapping.render_line(await drafts.write_log(*_of(call), body.level, body.message, call.idempotency_key))
 
 
-async def log(call: ApiCall) -> models.ItemLog:
+async def log(call: ApiCall) -> item_models.ItemLog:
     found = await drafts.log(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, mapping.render_line, models.ItemLog)
+    return page(call, call.actor, found, mapping.render_line, item_models.ItemLog)
 
 
 # -- threads ---------------------------------------------------------------------------------------------------------
 
 
 async def begin_thread(call: ApiCall) -> Reply:
-    body: models.NewThread = call.body
+    body: item_models.NewThread = call.body
     view = await threads.begin(*_of(call), body.name, body.candidates, body.text, call.idempotency_key)
     return _whole(view)
 
 
-async def list_threads(call: ApiCall) -> models.Items:
+async def list_threads(call: ApiCall) -> item_models.Items:
     found = await threads.listed(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, _in_a_list, models.Items)
+    return page(call, call.actor, found, _in_a_list, item_models.Items)
 
 
-async def list_posts(call: ApiCall) -> models.Posts:
+async def list_posts(call: ApiCall) -> item_models.Posts:
     found = await threads.posts(*_of(call), position(call, call.actor), call.query.limit)
-    return page(call, call.actor, found, mapping.render_post, models.Posts)
+    return page(call, call.actor, found, mapping.render_post, item_models.Posts)
 
 
-async def write_post(call: ApiCall) -> models.Post:
+async def write_post(call: ApiCall) -> item_models.Post:
     return mapping.render_post(await threads.write(*_of(call), call.body.text, call.idempotency_key))
 
 
-async def edit_post(call: ApiCall) -> models.Post:
+async def edit_post(call: ApiCall) -> item_models.Post:
     number = call.path["number"]
     return mapping.render_post(await threads.edit(*_of(call), number, call.body.text, call.idempotency_key))
 
@@ -216,7 +216,7 @@ def _command(
 ) -> Route[Native]:
     return Route(
         method="POST", path=f"/items/{{id}}/{name}", operation=f"{name}Item", summary=summary, handler=handler,
-        request=request, response=models.Item, errors=_ERRORS, tag="Items",
+        request=request, response=item_models.Item, errors=_ERRORS, tag="Items",
     )  # fmt: skip
 
 
@@ -237,60 +237,60 @@ def _post_route(method: str, path: str, operation: str, summary: str, handler: A
 ROUTES: tuple[Route[Native], ...] = (
     Route(
         method="GET", path="/items", operation="listItems", summary="Items; people see their own", handler=listed,
-        query=models.ItemQuery, response=models.Items, errors=(NotFound,), tag="Items",
+        query=item_models.ItemQuery, response=item_models.Items, errors=(NotFound,), tag="Items",
     ),
     Route(
         method="GET", path="/items/~counts", operation="countItems", summary="How many open items wait for the caller",
-        handler=counts, response=models.ItemCounts, tag="Items",
+        handler=counts, response=item_models.ItemCounts, tag="Items",
     ),
     Route(
         method="POST", path="/items/~batch", operation="commandItems",
         summary="Claim, unclaim, complete or acknowledge up to 500 items; each succeeds or fails by itself",
-        handler=batch, request=models.ItemCommands, response=models.ItemResults, tag="Items",
+        handler=batch, request=item_models.ItemCommands, response=item_models.ItemResults, tag="Items",
         examples={"claim": {"items": [{"id": "01938f5e-0000-7000-8000-000000000000", "command": "claim"}]}},
     ),
     Route(
         method="GET", path="/items/{id}", operation="getItem", revised=True, summary="An item with its form", handler=get,
-        response=models.Item, errors=(NotFound,), tag="Items",
+        response=item_models.Item, errors=(NotFound,), tag="Items",
     ),
     Route(
         method="PATCH", path="/items/{id}", operation="changeItem", revised=True, summary="Change when it is due and how urgent it is",
-        handler=change, request=models.ChangeItem, response=models.Item, errors=(*_ERRORS, Stale), tag="Items",
+        handler=change, request=item_models.ChangeItem, response=item_models.Item, errors=(*_ERRORS, Stale), tag="Items",
         examples={"tomorrow": {"due_at": "2026-11-22T12:00:00Z", "priority": 10}},
     ),
     _command("claim", "Make an item one's own, or take back what one has delegated", claim),
     _command("unclaim", "Give it back: to who delegated it, else to its candidates", unclaim),
-    _command("assign", "Give it to a user, an application or a group", assign, models.AssignItem),
-    _command("delegate", "Hand one's item on; it comes back", delegate, models.DelegateItem),
+    _command("assign", "Give it to a user, an application or a group", assign, item_models.AssignItem),
+    _command("delegate", "Hand one's item on; it comes back", delegate, item_models.DelegateItem),
     _command("cancel", "Take it from everybody: the error `ItemCancelled` for its process", cancel, models.Reason),
-    _command("complete", "End a task with its form's data, or close a thread", complete, models.CompleteItem),
+    _command("complete", "End a task with its form's data, or close a thread", complete, item_models.CompleteItem),
     _command("acknowledge", "A message has been read", acknowledge),
-    _draft_route("GET", "getDraft", "What the owner has saved of unfinished data", get_draft, response=models.Draft),
-    _draft_route("PUT", "saveDraft", "Save unfinished data: any JSON", save_draft, request=Any, response=models.Draft),
+    _draft_route("GET", "getDraft", "What the owner has saved of unfinished data", get_draft, response=item_models.Draft),
+    _draft_route("PUT", "saveDraft", "Save unfinished data: any JSON", save_draft, request=Any, response=item_models.Draft),
     _draft_route("DELETE", "dropDraft", "Forget it", drop_draft, status=204),
     Route(
         method="POST", path="/items/{id}/log", operation="writeItemLog", summary="A line for the item's log",
-        handler=write_log, request=models.NewLine, response=models.ItemLine, status=201, errors=_ERRORS, tag="Items",
+        handler=write_log, request=item_models.NewLine, response=item_models.ItemLine, status=201, errors=_ERRORS, tag="Items",
     ),
     Route(
         method="GET", path="/items/{id}/log", operation="listItemLog", summary="The item's log, in order", handler=log,
-        query=models.Paged, response=models.ItemLog, errors=(NotFound, Forbidden), tag="Items",
+        query=models.Paged, response=item_models.ItemLog, errors=(NotFound, Forbidden), tag="Items",
     ),
     Route(
         method="POST", path="/processes/{id}/threads", operation="beginThread",
-        summary="Begin a conversation on a process", handler=begin_thread, request=models.NewThread,
-        response=models.Item, status=201, errors=_ERRORS, tag="Threads",
+        summary="Begin a conversation on a process", handler=begin_thread, request=item_models.NewThread,
+        response=item_models.Item, status=201, errors=_ERRORS, tag="Threads",
         examples={"question": {"name": "Which invoice?", "candidates": ["group:sales"], "text": "I see two."}},
     ),
     Route(
         method="GET", path="/processes/{id}/threads", operation="listThreads", summary="Its threads, newest first",
-        handler=list_threads, query=models.Paged, response=models.Items, errors=(NotFound,), tag="Threads",
+        handler=list_threads, query=models.Paged, response=item_models.Items, errors=(NotFound,), tag="Threads",
     ),
     _post_route("GET", "", "listPosts", "What was said, in order", list_posts, query=models.Paged,
-                response=models.Posts),
-    _post_route("POST", "", "writePost", "Say something", write_post, request=models.NewPost, response=models.Post,
+                response=item_models.Posts),
+    _post_route("POST", "", "writePost", "Say something", write_post, request=item_models.NewPost, response=item_models.Post,
                 status=201),
-    _post_route("PUT", "/{number:int}", "editPost", "Edit one's own post", edit_post, request=models.NewPost,
-                response=models.Post),
+    _post_route("PUT", "/{number:int}", "editPost", "Edit one's own post", edit_post, request=item_models.NewPost,
+                response=item_models.Post),
     _post_route("DELETE", "/{number:int}", "deletePost", "Delete one's own post", delete_post, status=204),
 )  # fmt: skip

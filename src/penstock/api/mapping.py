@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from penstock.api import models
+from penstock.api import document_models, item_models, job_models, models
 from penstock.core.durations import format_time, parse_time
 from penstock.core.events import Failure
 from penstock.errors import Invalid
@@ -128,8 +128,8 @@ def render_migration(view: Any) -> models.Migration:
     )
 
 
-def render_item(view: Any, *, whole: bool) -> models.Item:
-    return models.Item(
+def render_item(view: Any, *, whole: bool) -> item_models.Item:
+    return item_models.Item(
         id=view.id,
         process=view.process,
         definition=view.definition,
@@ -156,8 +156,8 @@ def render_item(view: Any, *, whole: bool) -> models.Item:
     )
 
 
-def render_document(view: Any) -> models.Document:
-    return models.Document(
+def render_document(view: Any) -> document_models.Document:
+    return document_models.Document(
         id=view.id,
         uri=f"document:{view.id}",
         name=view.name,
@@ -166,19 +166,19 @@ def render_document(view: Any) -> models.Document:
         sha256=view.sha256,
         created_by=view.created_by,
         created_at=format_time(view.created_at),
-        links=[models.DocumentLink(process=link.process, item=link.item) for link in view.links],
+        links=[document_models.DocumentLink(process=link.process, item=link.item) for link in view.links],
     )
 
 
-def render_line(view: Any) -> models.ItemLine:
+def render_line(view: Any) -> item_models.ItemLine:
     data = view.data
     if data.get("due_at") is not None:
         data = {**data, "due_at": format_time(data["due_at"])}
-    return models.ItemLine(line=view.line, at=format_time(view.at), actor=view.actor, type=view.type, data=data)
+    return item_models.ItemLine(line=view.line, at=format_time(view.at), actor=view.actor, type=view.type, data=data)
 
 
-def render_post(view: Any) -> models.Post:
-    return models.Post(
+def render_post(view: Any) -> item_models.Post:
+    return item_models.Post(
         number=view.number,
         author=view.author,
         text=view.text,
@@ -188,8 +188,8 @@ def render_post(view: Any) -> models.Post:
     )
 
 
-def render_job(taken: Any) -> models.Job:
-    return models.Job(
+def render_job(taken: Any) -> job_models.Job:
+    return job_models.Job(
         id=f"{taken.process_id}.{taken.visit}",
         process=taken.process_id,
         definition=taken.definition,
@@ -208,7 +208,7 @@ def render_job(taken: Any) -> models.Job:
     )
 
 
-def parse_failure(cause: models.Cause, depth: int = 0) -> Failure:
+def parse_failure(cause: job_models.Cause, depth: int = 0) -> Failure:
     """Raises: Invalid when causes nest deeper than ten."""
     if depth > 10:
         raise Invalid("causes nest too deep", [Wrong("/failure", "at most 10 causes within causes", "depth")])
@@ -216,14 +216,14 @@ def parse_failure(cause: models.Cause, depth: int = 0) -> Failure:
     return Failure(cause.type, cause.message, cause.permanent, inner)
 
 
-def render_results(results: list[Any], error_of: Any) -> list[models.Result]:
+def render_results(results: list[Any], error_of: Any) -> list[job_models.Result]:
     found = []
     for result in results:
         if result.error is not None:
-            found.append(models.Result(id=result.id, status="error", error=error_of(result.error)))
+            found.append(job_models.Result(id=result.id, status="error", error=error_of(result.error)))
         elif result.value is None:
-            found.append(models.Result(id=result.id, status="ok"))
+            found.append(job_models.Result(id=result.id, status="ok"))
         else:
             until = format_time(result.value.leased_until)
-            found.append(models.Result(id=result.id, status="ok", leased_until=until, cancel=result.value.cancel))
+            found.append(job_models.Result(id=result.id, status="ok", leased_until=until, cancel=result.value.cancel))
     return found

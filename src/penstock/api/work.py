@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from penstock.api import mapping, models
+from penstock.api import job_models, mapping, models
 from penstock.api.door import ApiCall, Native, entry_error, page, position
 from penstock.errors import (
     Conflict,
@@ -27,14 +27,14 @@ JOB_TOKEN = "pj_"  # noqa: S105 - a prefix
 # -- jobs ------------------------------------------------------------------------------------------------------------
 
 
-async def poll(call: ApiCall) -> models.Jobs:
-    body: models.Poll = call.body
+async def poll(call: ApiCall) -> job_models.Jobs:
+    body: job_models.Poll = call.body
     request = jobs.Poll(topics=body.topics, max=body.max, wait=body.wait, lease=body.lease, worker=body.worker)
     if body.wait <= 0:
         taken = await jobs.poll(call.door.operations, call.actor, request)
     else:
         taken = await _until_gone(call, jobs.poll(call.door.operations, call.actor, request))
-    return models.Jobs(jobs=[mapping.render_job(each) for each in taken])
+    return job_models.Jobs(jobs=[mapping.render_job(each) for each in taken])
 
 
 async def _until_gone(call: ApiCall, polling: Any) -> Any:
@@ -51,34 +51,34 @@ async def _until_gone(call: ApiCall, polling: Any) -> Any:
         task.cancel()
 
 
-def _then(then: models.Then | None) -> jobs.Poll | None:
+def _then(then: job_models.Then | None) -> jobs.Poll | None:
     if then is None:
         return None
     return jobs.Poll(topics=then.topics, max=then.max, lease=then.lease, worker=then.worker)
 
 
-def _completed(body: models.CompleteOne, id: str, token: str | None) -> jobs.Completed:
+def _completed(body: job_models.CompleteOne, id: str, token: str | None) -> jobs.Completed:
     return jobs.Completed(
         id=id, lease=body.lease, token=token, output=body.output, values=body.values, increments=body.increments
     )
 
 
-def _failed(body: models.FailOne, id: str, token: str | None) -> jobs.Failed:
+def _failed(body: job_models.FailOne, id: str, token: str | None) -> jobs.Failed:
     delay = None if body.delay is None else int(body.delay * 1000)
     return jobs.Failed(id=id, lease=body.lease, token=token, failure=mapping.parse_failure(body.failure), delay=delay)
 
 
-def _thrown(body: models.ThrowOne, id: str, token: str | None) -> jobs.Thrown:
+def _thrown(body: job_models.ThrowOne, id: str, token: str | None) -> jobs.Thrown:
     return jobs.Thrown(id=id, lease=body.lease, token=token, code=body.code, message=body.message, data=body.data)
 
 
 def _many(make: Callable[[Any, str, str | None], Any]) -> Any:
-    async def answer(call: ApiCall) -> models.Results:
+    async def answer(call: ApiCall) -> job_models.Results:
         entries = [make(entry, entry.id, None) for entry in call.body.jobs]
         results, taken = await jobs.answer_many(
             call.door.operations, call.actor, entries, _then(call.body.poll), call.idempotency_key
         )
-        return models.Results(
+        return job_models.Results(
             results=mapping.render_results(results, entry_error), jobs=[mapping.render_job(each) for each in taken]
         )
 
@@ -100,18 +100,18 @@ def _one(make: Callable[[Any, str, str | None], Any]) -> Any:
     return answer
 
 
-async def extend(call: ApiCall) -> models.Results:
+async def extend(call: ApiCall) -> job_models.Results:
     entries = [jobs.Extend(id=each.id, lease=each.lease, seconds=each.seconds) for each in call.body.jobs]
     results = await jobs.extend(call.door.operations, call.actor, entries)
-    return models.Results(results=mapping.render_results(results, entry_error))
+    return job_models.Results(results=mapping.render_results(results, entry_error))
 
 
-async def log(call: ApiCall) -> models.Results:
+async def log(call: ApiCall) -> job_models.Results:
     entries = [
         jobs.LogLine(id=each.id, lease=each.lease, message=each.message, level=each.level) for each in call.body.jobs
     ]
     results = await jobs.write_log(call.door.operations, call.actor, entries)
-    return models.Results(results=mapping.render_results(results, entry_error))
+    return job_models.Results(results=mapping.render_results(results, entry_error))
 
 
 # -- messages --------------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def _value(view: Any) -> models.Value:
 def _batch(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
     return Route(
         method="POST", path=f"/jobs/{name}", operation=f"{name}Jobs", summary=summary, handler=_many(make),
-        request=request, response=models.Results, errors=(Forbidden,), tag="Jobs",
+        request=request, response=job_models.Results, errors=(Forbidden,), tag="Jobs",
     )  # fmt: skip
 
 
@@ -205,24 +205,24 @@ def _single(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
 ROUTES: tuple[Route[Native], ...] = (
     Route(
         method="POST", path="/jobs/poll", operation="pollJobs", keyed=False,
-        summary="Take jobs; with `wait`, the call is held until one is born", handler=poll, request=models.Poll,
-        response=models.Jobs, errors=(Forbidden,), tag="Jobs",
+        summary="Take jobs; with `wait`, the call is held until one is born", handler=poll, request=job_models.Poll,
+        response=job_models.Jobs, errors=(Forbidden,), tag="Jobs",
         examples={"greet": {"topics": ["greet"], "max": 10, "wait": 20}},
     ),
-    _batch("complete", "Report results, and take the next jobs with `poll`", models.CompleteMany, _completed),
-    _batch("fail", "Report technical failures: tried again by the node's policy", models.FailMany, _failed),
-    _batch("throw", "Report business errors: for the nearest boundary", models.ThrowMany, _thrown),
+    _batch("complete", "Report results, and take the next jobs with `poll`", job_models.CompleteMany, _completed),
+    _batch("fail", "Report technical failures: tried again by the node's policy", job_models.FailMany, _failed),
+    _batch("throw", "Report business errors: for the nearest boundary", job_models.ThrowMany, _thrown),
     Route(
         method="POST", path="/jobs/extend", operation="extendJobs", keyed=False, summary="Keep jobs for longer, from now",
-        handler=extend, request=models.ExtendMany, response=models.Results, errors=(Forbidden,), tag="Jobs",
+        handler=extend, request=job_models.ExtendMany, response=job_models.Results, errors=(Forbidden,), tag="Jobs",
     ),
     Route(
         method="POST", path="/jobs/log", operation="logJobs", keyed=False, summary="Lines for the server's log", handler=log,
-        request=models.LogMany, response=models.Results, errors=(Forbidden,), tag="Jobs",
+        request=job_models.LogMany, response=job_models.Results, errors=(Forbidden,), tag="Jobs",
     ),
-    _single("complete", "Report a result", models.CompleteOne, _completed),
-    _single("fail", "Report a technical failure", models.FailOne, _failed),
-    _single("throw", "Report a business error", models.ThrowOne, _thrown),
+    _single("complete", "Report a result", job_models.CompleteOne, _completed),
+    _single("fail", "Report a technical failure", job_models.FailOne, _failed),
+    _single("throw", "Report a business error", job_models.ThrowOne, _thrown),
     Route(
         method="POST", path="/messages", operation="sendMessage",
         summary="To one waiter, or a definition that it starts; else kept for `ttl` seconds", handler=send_message,
