@@ -37,7 +37,7 @@ from penstock.operations import definitions
 from penstock.operations.people import seed
 from penstock.store import Store, listing, search
 from penstock.store.rows import PROCESSES, SEARCH
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 from support.postgres import Postgres, binaries
 
 FOLDER = Path("var/bench").absolute()

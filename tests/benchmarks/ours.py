@@ -23,7 +23,7 @@ from penstock.config import Settings
 from penstock.identity.model import Actor, Kind
 from penstock.operations import definitions, jobs, processes
 from penstock.operations.people import seed
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 
 WORKERS = 4
 BATCH = 64

@@ -65,7 +65,7 @@ def summed(lines: list[str], seconds: float, writer: dict[str, Any]) -> Profile:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
         thread = _THREAD.match(frames[0])
-        if any("wiring.py" in frame for frame in frames) or not any(mark in stack for mark in _AT_WORK):
+        if any("wiring/" in frame for frame in frames) or not any(mark in stack for mark in _AT_WORK):
             continue  # start-up
         name = thread[1] if thread else frames[0]
         threads["writer" if name == "penstock-writer" else "event loop" if name == "MainThread" else "readers"] += int(

@@ -16,7 +16,8 @@ from penstock.config import Settings
 from penstock.identity.tokens import hash_secret, new_secret
 from penstock.operations.people import AUDIENCE, seed
 from penstock.store import Tx, people
-from penstock.wiring import Platform, serve
+from penstock.wiring.platform import Platform
+from penstock.wiring.serving import serve
 
 
 def add_users(platform: Platform, tid: int, count: int) -> list[str]:

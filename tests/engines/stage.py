@@ -20,7 +20,7 @@ from penstock.operations.jobs import Completed, Failed, Poll, Thrown, job_id
 from penstock.operations.processes import StartProcess
 from penstock.store import feed, seals
 from penstock.store import people as stored_people
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 
 SECRET_KEY = "A" * 43
 """32 bytes of nothing."""

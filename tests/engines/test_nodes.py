@@ -17,7 +17,7 @@ from penstock.core import events as ev
 from penstock.errors import NotFound, StaleSequence, Unavailable, WrongState
 from penstock.operations import connections, secrets, values
 from penstock.store import feed, outbox, people, processes
-from penstock.wiring import _installation_key
+from penstock.wiring.platform import _installation_key
 
 pytestmark = pytest.mark.postgres
 

@@ -18,7 +18,7 @@ from penstock.operations.people import NewUser, Seeded, seed
 from penstock.store import _reader
 from penstock.store.database import Address
 from penstock.store.reader import Reader
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 from support.server import Api, Server
 
 SERVED = Path(__file__).parent / "served.py"

@@ -28,7 +28,7 @@ from penstock.config import Settings
 from penstock.identity.tokens import hash_secret
 from penstock.operations.people import AUDIENCE, NewUser, Seeded, seed
 from penstock.store import people
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 
 PREFIX = "/api/v1"
 SECOND = "second"

@@ -46,7 +46,7 @@ PLANTS = [
     ("translation", "dialects/executions/mapping.py", "import penstock.operations"),
     ("translation", "dialects/executions/graphs.py", "import penstock.web"),
     ("sql", "operations/planted.py", "import sqlalchemy"),
-    ("sql", "wiring.py", "import apsw"),
+    ("sql", "wiring/planted.py", "import apsw"),
     ("sql", "engines/planted.py", "import psycopg"),
     ("http", "operations/planted.py", "from starlette.requests import Request"),
     ("http", "engines/planted.py", "import starlette"),

@@ -14,7 +14,7 @@ import httpx
 
 from penstock.config import Settings
 from penstock.operations.people import NewUser, seed
-from penstock.wiring import Platform
+from penstock.wiring.platform import Platform
 from support.server import Api, Contract, Server, fresh
 
 VALUES = "/v1/wf"

@@ -1,0 +1,179 @@
+"""The platform, put together of every room."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import gc
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+import penstock
+from penstock.api import routes
+from penstock.api.door import Native
+from penstock.audit import signing
+from penstock.audit.sealing import Sealer
+from penstock.config import Settings
+from penstock.dialects.cloudio import routes as cloudio
+from penstock.dialects.executions import routes as executions
+from penstock.documents import Blobs
+from penstock.engines import retention, sweeping
+from penstock.engines.calls import Calls
+from penstock.engines.embedded import EmbeddedEngine
+from penstock.engines.http_jobs import HttpJobs
+from penstock.engines.loops import Loops
+from penstock.engines.schedules import Scheduler
+from penstock.identity.keys import Keys
+from penstock.operations.bulk_running import BulkRunner
+from penstock.operations.context import Context
+from penstock.operations.documents import Documents
+from penstock.operations.people import Credentials
+from penstock.outbound import Outbound
+from penstock.store import Store, people
+from penstock.web.routing import ASGIApp, Door
+from penstock.web.site import Site
+from penstock.wiring.front import Front, front_routes
+from penstock.wiring.places import database_url, documents_url
+
+log = structlog.get_logger("penstock")
+ANYWHERE = ("0.0.0.0/0", "::/0")
+
+
+@dataclass
+class Platform:
+    """A platform that has been put together: the store is open, nothing runs yet."""
+
+    settings: Settings
+    store: Store
+    engine: EmbeddedEngine
+    loops: Loops
+    scheduler: Scheduler
+    client: Outbound
+    calls: Calls
+    operations: Context
+    bulk: BulkRunner
+    credentials: Credentials
+    cursor_key: bytes
+    blobs: Blobs
+    sealer: Sealer
+    ended: list[str] = field(default_factory=list)
+    """Background tasks that ended by themselves: none may."""
+
+    @classmethod
+    def build(cls, settings: Settings) -> Platform:
+        """Open the store and put the rooms together. Raises: Unavailable, Invalid, Conflict."""
+        blobs = Blobs(documents_url(settings))
+        keys = None if settings.secret_key is None else Keys.parse(settings.secret_key)
+        allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
+        store = Store.open(database_url(settings))
+        try:
+            engine = EmbeddedEngine()
+            client = Outbound(allow)
+            calls = Calls(store, client, keys)
+            operations = Context(store, engine, keys, calls)
+            return cls(
+                settings=settings,
+                store=store,
+                engine=engine,
+                loops=Loops(store, engine),
+                scheduler=Scheduler(store, engine),
+                bulk=BulkRunner(operations),
+                client=client,
+                calls=calls,
+                operations=operations,
+                credentials=Credentials(operations, int(settings.token_lifetime.total_seconds())),
+                cursor_key=_installation_key(store),
+                blobs=blobs,
+                sealer=Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key)),
+            )
+        except BaseException:
+            store.close()
+            raise
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The engine's own work goes on while this is open."""
+        _calm_collector()
+        http = HttpJobs(self.store, self.engine, self.calls)
+        tasks = [
+            asyncio.create_task(self.loops.run(), name="loops"),
+            asyncio.create_task(self.scheduler.run(), name="schedules"),
+            asyncio.create_task(http.run(), name="http jobs"),
+            asyncio.create_task(self.operations.streams.run(), name="event streams"),
+            asyncio.create_task(self.sealer.run(), name="sealer"),
+            asyncio.create_task(self.bulk.run(), name="bulk operations"),
+            asyncio.create_task(retention.run(self.store, self.settings.retention_days), name="retention"),
+            asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
+        ]
+        for task in tasks:
+            task.add_done_callback(self._report)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.client.aclose()
+
+    def _report(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            self.ended.append(task.get_name())
+            log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
+
+    def close(self) -> None:
+        self.credentials.close()
+        self.store.close()
+
+    def app(self) -> Site:
+        """The ASGI application: every door on one port."""
+        settings = self.settings
+        documents = Documents(self.operations, self.blobs, settings.max_document_size)
+        pace = settings.upload_timeout.total_seconds()
+        native = Native(self.operations, self.credentials, self.cursor_key, documents, pace)
+        api = routes.door(native, self.settings.max_body_size)
+        given = executions.Executions(self.operations, self.credentials, self.cursor_key)
+        workflows = executions.door(given, self.settings.max_body_size)
+        front = Door(
+            front_routes(),
+            Front(self.store, self.ended),
+            name="front",
+            title="Penstock",
+            version=penstock.__version__,
+        )
+        values = cloudio.door(cloudio.Cloudio(self.operations, self.credentials, self.cursor_key))
+        others = cloudio.Unblanked(values, front)
+        mounts: dict[str, ASGIApp] = {
+            routes.PREFIX: api,
+            executions.MOUNT: workflows,
+            **dict.fromkeys(cloudio.MOUNTS, others),
+            "": others,
+        }
+        return Site(mounts, self.running, caseless=[executions.MOUNT])
+
+
+def _calm_collector() -> None:
+    """Steps make many objects and hardly a cycle: look for cycles seldom, and never again at what start-up made.
+
+    What that gave is in docs/performance.md.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _installation_key(store: Store) -> bytes:
+    """A key of this installation, made once and kept in the database: it signs cursors."""
+    fresh = base64.b64encode(secrets.token_bytes(32)).decode()
+
+    def unit(tx: Any) -> str | None:
+        people.first_meta(tx, "installation_key", fresh)
+        return people.meta(tx, "installation_key")
+
+    found = store.submit(lambda tx: people.meta(tx, "installation_key")).result(30) or store.submit(unit).result(30)
+    assert found is not None, "it was made where it was not there"
+    return base64.b64decode(found)

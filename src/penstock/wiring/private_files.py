@@ -1,0 +1,23 @@
+"""Files with secrets in them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+def write_private(path: Path, content: dict[str, Any]) -> None:
+    write_text_private(path, json.dumps(content, indent=2))
+
+
+def write_text_private(path: Path, text: str) -> None:
+    """Written whole or not at all, and readable by its owner alone."""
+    part = path.with_suffix(".part")
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)

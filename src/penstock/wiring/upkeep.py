@@ -1,0 +1,114 @@
+"""What an operator does to an installation beside its server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+from pathlib import Path
+
+import penstock
+from penstock.audit import reading, signing
+from penstock.audit.verification import Report
+from penstock.config import Settings
+from penstock.documents import Blobs, copied
+from penstock.errors import Invalid, PenstockError, Unavailable
+from penstock.identity.keys import Keys
+from penstock.operations.secrets import rotate
+from penstock.store import Store, maintenance, open_reader
+from penstock.store.migrate import upgrade
+from penstock.wiring.places import database_url, documents_url
+
+
+def migrate(settings: Settings) -> str:
+    """`penstock migrate`. Raises: Unavailable while a server has a SQLite database."""
+    return f"the schema is at version {upgrade(database_url(settings))}"
+
+
+def backup(settings: Settings, target: Path) -> str:
+    """`penstock backup`, while the server runs. Raises: Conflict, Unavailable."""
+    said = maintenance.backup(database_url(settings), target)
+    # after the database: what it names is there then, but for what was deleted meanwhile
+    return f"{said}; {_copied_documents(settings, target, back=False)}"
+
+
+def restore(settings: Settings, source: Path) -> str:
+    """`penstock restore`, while no server runs. Raises: Unavailable."""
+    said = maintenance.restore(database_url(settings), source)
+    return f"{said}; {_copied_documents(settings, source, back=True)}"
+
+
+def _copied_documents(settings: Settings, copy: Path, *, back: bool) -> str:
+    """The content of documents lies beside the copy of the database, where it is files here."""
+    folder = Blobs(documents_url(settings)).folder
+    if folder is None:
+        return f"the content of documents stays at {settings.documents_url}"
+    beside = copy.with_name(copy.name + ".documents")
+    source, target = (beside, folder) if back else (folder, beside)
+    if not source.exists():
+        return "no documents"
+    return f"{copied(source, target)} documents in {target}"
+
+
+def rotate_keys(settings: Settings) -> str:
+    """`penstock rotate-keys`: while no server has a SQLite database, or beside servers on PostgreSQL that know both keys.
+
+    Raises: Invalid (no key, a secret that cannot be read), Unavailable.
+    """
+    if settings.secret_key is None:
+        raise Invalid("there is no secret_key: set PENSTOCK_SECRET_KEY_FILE, the new key first, the old one behind it")
+    keys = Keys.parse(settings.secret_key)
+    store = Store.open(database_url(settings))
+    try:
+        done, unreadable = asyncio.run(rotate(store, keys))
+    finally:
+        store.close()
+    if unreadable:
+        raise Invalid(f"{done} secrets are encrypted anew; these could not be read: {'; '.join(unreadable)}")
+    return f"{done} secrets are encrypted anew, with the key {keys.newest}"
+
+
+def verify_audit(
+    settings: Settings, tenant: str | None, key: str | None, anchor: reading.Anchor | None
+) -> list[Report]:
+    """`penstock audit verify`, of all tenants or one; a server may run. Raises: NotFound, Unavailable, Invalid (the key)."""
+    check = None if key is None else signing.checker(key)
+    with contextlib.closing(open_reader(database_url(settings))) as opened:
+        return [
+            reading.verify_database(opened, tid, id, check, anchor) for tid, id, _ in reading.tenants(opened, tenant)
+        ]
+
+
+def verify_export(file: Path, key: str | None, anchor: reading.Anchor | None) -> Report:
+    """`penstock audit verify --file`, of one tenant. Raises: Invalid."""
+    with file.open("rb") as lines:
+        return reading.verify_file(lines, None if key is None else signing.checker(key), anchor)
+
+
+def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
+    """`penstock doctor`: (what, whether it is well, details)."""
+    url = database_url(settings)
+    found = [
+        ("python", sys.version_info >= (3, 11), sys.version.split()[0]),
+        ("penstock", True, penstock.__version__),
+        *maintenance.check(url),
+    ]
+    if url.startswith("sqlite") and not all(good for _, good, _ in found):
+        return found
+    try:
+        store = Store.open(url)
+    except Unavailable as error:
+        running = "is in use" in error.message
+        found.append(("database", running, f"a server is running: {error.message}" if running else error.message))
+        return found
+    except PenstockError as error:
+        return [*found, ("database", False, error.message)]
+    try:
+        now = store.submit(lambda tx: tx.now).result(10)
+        skew = abs(now - time.time() * 1000)
+        found.append(("database", True, f"{store.dialect} answers"))
+        found.append(("clock", skew < 2_000, f"{skew:.0f} ms from the database's"))
+    finally:
+        store.close()
+    return found
