@@ -3,7 +3,6 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from time import perf_counter
 
 import pytest
 from hypothesis import given, settings
@@ -261,13 +260,12 @@ def test_every_function_is_known_to_the_binding():
 
 
 def test_only_what_is_read_is_handed_over():
-    bulk = {str(index): "x" * 100 for index in range(20_000)}
+    bulk = object()  # no value at all: the binding takes offence at it
     expression = compile_expression("input.amount > 1 && nodes.A.ok")
     names = {"input": {"amount": 2, "bulk": bulk}, "nodes": {"A": {"ok": True, "bulk": bulk}}}
-    began = perf_counter()
-    for _ in range(100):
-        assert expression.evaluate(names) is True
-    assert perf_counter() - began < 0.5  # The whole of it takes the binding 5 s.
+    assert expression.evaluate(names) is True
+    with pytest.raises(ExpressionFailed):
+        compile_expression("input.bulk == 1").evaluate(names)
 
 
 @pytest.mark.parametrize(
@@ -442,10 +440,8 @@ def test_huge_data_fails():
     ],
 )
 def test_macros_over_too_much_are_refused_before_they_run(source, names):
-    began = perf_counter()
     with pytest.raises(ExpressionFailed, match="macros would run over too much data"):
         compile_expression(source).evaluate(names)
-    assert perf_counter() - began < 1
 
 
 def test_macros_over_much_run():

@@ -1,5 +1,3 @@
-from time import perf_counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,9 +126,7 @@ def test_drafts_and_references(schema, good, bad):
 
 def test_patterns_run_in_linear_time():
     checker = compile_schema({"pattern": "^(a+)+$"})
-    began = perf_counter()
-    assert checker.check("a" * 50_000 + "b")
-    assert perf_counter() - began < 1
+    assert checker.check("a" * 50_000 + "b")  # one that backtracks would not live to see the end of this
 
 
 NUMBER = {"type": "number"}
@@ -198,9 +194,7 @@ def test_coerce_is_bounded():
     deep: object = 1
     for _ in range(150):
         deep = {"a": deep}
-    began = perf_counter()
-    coerced = coerce(schema, deep)
-    assert perf_counter() - began < 1
+    coerced = coerce(schema, deep)  # twice the work at each level would never end
     while isinstance(coerced, dict):
         coerced = coerced["a"]
     assert repr(coerced) == "1.0"
