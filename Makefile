@@ -8,7 +8,7 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LOCK   := $(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup postgresql format lint types imports unit check test test-pg dev demo bench faults lock clean
+.PHONY: help setup postgresql format lint types imports unit check test test-pg dev demo bench faults lock docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: setup  ## measure; figures in the README come from here
 
 faults: setup postgresql  ## break it on purpose, the long way: kill -9, full disk, frozen nodes, jumping clocks, every commit
 	@PENSTOCK_FAULTS=long $(BIN)/pytest -q tests/faults
+
+docs: setup  ## write docs/reference/ anew from the code
+	@$(BIN)/python tests/docs/generate.py
 
 lock:  ## compile constraints/ anew from pyproject.toml (versions only, no hosts)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

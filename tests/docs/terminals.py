@@ -135,7 +135,9 @@ class Busy:
             if self.process.poll() is not None:
                 raise Told(f"{self.block}: ended with {self.process.returncode}\n{self._log.read_text()}")
             if time.monotonic() > until:
-                raise Told(f"{self.block}: within {seconds:g} s it has not printed {missing!r}\n{self._log.read_text()}")
+                raise Told(
+                    f"{self.block}: within {seconds:g} s it has not printed {missing!r}\n{self._log.read_text()}"
+                )
             time.sleep(0.02)
 
     def interrupt(self) -> None:

@@ -48,7 +48,9 @@ def test_what_is_not_run_has_a_reason():
 
 def test_no_block_asks_another_machine():
     hosts = {(str(block), host) for block in BLOCKS if block.kind == "sh" for host in ADDRESS.findall(block.text)}
-    assert {(block, host) for block, host in hosts if host not in LOOPBACK and not host.endswith("example.com")} == set()
+    assert {
+        (block, host) for block, host in hosts if host not in LOOPBACK and not host.endswith("example.com")
+    } == set()
 
 
 @pytest.mark.parametrize("name", PAGES)

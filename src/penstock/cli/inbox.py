@@ -105,7 +105,9 @@ def draft(
         found = session.client.items.draft(item)
     else:
         found = session.client.items.save_draft(item, json_value(data, "--data"))
-    session.out.show(found, lambda console: console.print(plain(f"saved {moment(found.saved_at)}:"), brief(found.data, 2_000)))
+    session.out.show(
+        found, lambda console: console.print(plain(f"saved {moment(found.saved_at)}:"), brief(found.data, 2_000))
+    )
 
 
 @inbox_app.command()
