@@ -23,7 +23,7 @@ permissions: {initiator: ["role:everyone"]}
 tasks: {T: {name: T}}
 nodes:
   job: {kind: job, topic: t, retry: {delay: PT1S}, on_timeout: {after: PT1S, to: end}, on_error: end}
-  http: {kind: http, url: "https://example.com"}
+  http: {kind: http, url: "https://example.com", body: {}}
   robot: {kind: robot, robot: r}
   item: {kind: item, task: T}
   timer: {kind: timer, timer: PT1S}
@@ -55,6 +55,13 @@ What the loader asks for when it reads a document; any other member is refused b
 *Template* is JSON whose texts may hold `${…}`; *expression* is CEL as it is.
 """
 
+SAID = {
+    "penstock": "the number 1",
+    "on_error": "code of a node, or a map of error code to one",
+    "body": "template",
+}
+"""Of what the loader looks at as it stands."""
+
 READERS = {
     "raw": "JSON", "text": "one line of text", "label": "text, or a map by language", "mapping": "map", "sequence": "list",
     "schema": "JSON Schema", "grantees": "list of grantees", "duration": "duration", "milliseconds": "duration",
@@ -74,10 +81,11 @@ def made() -> str:
         "A flow": "/flows/0",
     }.items():  # fmt: skip
         parts += [f"## {title}", members(found[place])]
-    common = {name: found["/nodes/job"][name] for name in found["/nodes/job"] if name in every}
+    kind = {"kind": {"reader": "choice", "choices": kinds}}
+    common = kind | {name: found["/nodes/job"][name] for name in found["/nodes/job"] if name in every}
     parts += ["## Every node", "A gateway has no `join`: it follows from its kind.", members(common)]
     for kind in kinds:
-        own = {name: how for name, how in found[f"/nodes/{kind}"].items() if name not in every}
+        own = {name: how for name, how in found[f"/nodes/{kind}"].items() if name not in {*every, "kind"}}
         parts += [f"### {kind}", members(own) if own else "Nothing of its own."]
     parts += [
         "## `retry`",
@@ -89,7 +97,10 @@ def made() -> str:
 
 
 def members(asked: dict[str, dict[str, Any]]) -> str:
-    rows = [(code(name), told(how), "needed" if how.get("required") else given(how)) for name, how in asked.items()]
+    rows = [
+        (code(name), SAID.get(name) or told(how), "needed" if how.get("required") else given(how))
+        for name, how in asked.items()
+    ]
     return table(("member", "what", "default"), rows)
 
 

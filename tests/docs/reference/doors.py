@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -50,9 +51,9 @@ def operations(name: str, title: str, door: Door[Any]) -> str:
 
 
 def introduction(name: str, door: Door[Any], count: int, *, vendors: bool) -> str:
-    every = sorted({int(status) for route in door.routes if not route.hidden for status in (400, 503)})
-    about = f"{count} operations below {code(door.prefix or '/')}. Every one may answer {' and '.join(map(str, every))}, too. "
-    about += "*token*: wants a credential in `Authorization`; –: wants none there. **E**: has revisions (`ETag`, `If-Match`)."
+    about = f"{count} operations below {code(door.prefix or '/')}. *token*: wants a credential in `Authorization`, else 401. "
+    about += "**E**: has revisions (`ETag`, `If-Match`). Every operation may answer 400 and 503, one with a body 413 and 415. "
+    about += "Who may what: [policy](policy.md)."
     if name != "front":
         about += " Requests and answers in full: the door's OpenAPI document."
     return about + (ORIGINS if vendors else "")
@@ -64,9 +65,9 @@ def rows_of(routes: list[Route[Any]], door: Door[Any], *, vendors: bool) -> str:
     for route in routes:
         row = [
             code(route.operation),
-            code(f"{route.method} {route.path}"),
+            code(f"{route.method} {re.sub(r':[a-z]+}', '}', route.path)}"),
             route.summary + (" **E**" if route.revised else ""),
-            "token" if route.auth is Auth.REQUIRED else "–",
+            "token" if route.auth is Auth.REQUIRED else "",
             ", ".join(map(str, (route.status, *route.also))),
             refusals(door, route),
         ]
@@ -75,7 +76,8 @@ def rows_of(routes: list[Route[Any]], door: Door[Any], *, vendors: bool) -> str:
 
 
 def refusals(door: Door[Any], route: Route[Any]) -> str:
-    found = {status: kinds for status, kinds in sorted(_codes(door, route).items()) if status not in {400, 500, 503}}
+    everywhere = {400, 413, 415, 500, 503} | ({401} if route.auth is Auth.REQUIRED else set())
+    found = {status: kinds for status, kinds in sorted(_codes(door, route).items()) if status not in everywhere}
     return ", ".join(f"{status} {codes(kinds)}" for status, kinds in found.items())
 
 

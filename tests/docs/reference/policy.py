@@ -93,7 +93,7 @@ def users(action: Action, kind: str) -> str:
     if policy.may(USER, action, target(kind)):
         return "everybody"
     found = [code(name) for name in policy.PERMISSIONS if policy.may(USER, action, granted(kind, name, USER))]
-    found += [name for name in related(action, kind)]
+    found += related(action, kind)
     text = ", ".join(found)
     unseen = target(kind, permissions={**target(kind).permissions, "viewer": ()})
     return text + (" (everybody)" if policy.may(USER, action, unseen) else "")
