@@ -15,6 +15,10 @@ NOT_RUN = {
     ("CONTRIBUTING.md", "make setup    # .venv with pinned versions; Python 3.11 or newer is all it needs"): (
         "installs everything anew and runs all tests, this one among them"
     ),
+    ("docs/how-to/operating.md", "sudo useradd --system --create-home --home-dir /var/lib/penstock penstock"): (
+        "needs root, and installs packages from elsewhere"
+    ),
+    ("docs/how-to/operating.md", "sudo systemctl daemon-reload"): "needs root and systemd",
 }
 """Every `console` block, by page and first line, and why no test can run it."""
 
