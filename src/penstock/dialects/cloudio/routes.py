@@ -167,16 +167,18 @@ ROUTES: tuple[CloudioRoute, ...] = (
         )
     ),
     Route(
+        origin="said",
         method="POST", path=AUTH, operation="auth", summary="Log in", handler=log_in, request=models.LogIn,
         response=models.NewSession, auth=Auth.NONE, content_types=CONTENT_TYPES, tag="Session", max_body=MAX_BODY,
-        errors=(Unauthenticated, LimitExceeded), origin="said",
+        errors=(Unauthenticated, LimitExceeded),
         description="With `Authorization` or `Authentication`: `Token BASE64(user:password)`; an e-mail address and its "
         "password, or an application's id and secret. The answer's `jwt` is an access token, good at `/api/v1` too.",
     ),
     Route(
+        origin="ours",
         method="GET", path=AUTH, operation="session", summary="The session of the headers `jwt` and `csrf`",
         handler=session, response=models.Session, auth=Auth.NONE, tag="Session", errors=(Unauthenticated,),
-        description="Our extension.", origin="ours",
+        description="Our extension.",
     ),
 )  # fmt: skip
 
