@@ -28,6 +28,8 @@ class Block:
     text: str = ""
     shown: str = ""
     """What a `text` block after it says that it prints."""
+    printed: bool = False
+    """It is such a block."""
 
     @property
     def kind(self) -> str:
@@ -98,5 +100,5 @@ def read(name: str) -> Page:
 def _closed(page: Page, block: Block, last: Block | None) -> Block:
     page.blocks.append(block)
     if block.kind == "text" and last is not None and last.kind == "sh":
-        last.shown = block.text
+        last.shown, block.printed = block.text, True
     return block
