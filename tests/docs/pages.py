@@ -76,10 +76,14 @@ def names() -> list[str]:
 
 
 def read(name: str) -> Page:
+    return parse(name, (ROOT / name).read_text())
+
+
+def parse(name: str, text: str) -> Page:
     """Raises: AssertionError for a fence that is never closed."""
     page, last, fence, indent = Page(name), None, "", ""
     block: Block | None = None
-    for number, line in enumerate((ROOT / name).read_text().splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         found = FENCE.match(line)
         if block is not None:
             if found and found[2].startswith(fence) and not found[3].strip():

@@ -93,8 +93,7 @@ class Shell:
         out = Path(f"{file}.out")
         out.touch()
         os.write(self._asked, f"{file}\n".encode())
-        ready, _, _ = select.select([self._answered], [], [], seconds)
-        answer = os.read(self._answered, 100).decode().split() if ready else None
+        answer = self._answer(seconds)
         output = out.read_text()
         if answer is None:
             raise Told(f"{block}: not done within {seconds:g} s\n{text}\n{output}")
@@ -103,6 +102,17 @@ class Shell:
         if block.fails and answer == ["0"]:
             raise Told(f"{block}: is meant to fail, and does not\n{text}\n{output}")
         return output
+
+    def _answer(self, seconds: float) -> list[str] | None:
+        """Nothing in it: the shell has ended; None: it goes on. Its background jobs may hold the pipe open."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            ended = self.process.poll() is not None
+            if select.select([self._answered], [], [], 0 if ended else 0.05)[0]:
+                return os.read(self._answered, 100).decode().split()
+            if ended:
+                return []
+        return None
 
     def end(self) -> None:
         os.close(self._asked)
