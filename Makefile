@@ -8,7 +8,7 @@ SUDO   := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LOCK   := $(BIN)/uv pip compile --quiet --no-emit-index-url --no-emit-find-links --no-header --no-annotate --universal --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup postgresql format lint types imports unit check test test-pg dev demo bench faults lock clean
+.PHONY: help setup tools postgresql format lint types imports unit check test test-pg dev demo bench faults lock docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ $(STAMP): pyproject.toml constraints/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/dev.txt --editable '.[dev]'
 	@touch $@
 	@echo "set up: $(BIN)/penstock"
+
+tools:  ## install what the shell blocks of the documentation use, where it is missing
+	@for tool in curl jq openssl; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; test -z "$$missing" || \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -q -y --no-install-recommends $$missing; }
 
 postgresql:  ## install Debian's postgresql when its binaries are missing
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null || \
@@ -46,7 +50,7 @@ unit: setup  ## the tests without I/O
 
 check: lint types imports unit  ## what you run before every commit (under 30 s)
 
-test: setup postgresql check  ## set up, check, and every test
+test: setup postgresql tools check  ## set up, check, and every test
 	@$(BIN)/pytest -q tests --ignore=tests/unit --ignore=tests/benchmarks
 
 test-pg: setup postgresql  ## the tests that need PostgreSQL
@@ -63,6 +67,9 @@ bench: setup  ## measure; figures in the README come from here
 
 faults: setup postgresql  ## break it on purpose, the long way: kill -9, full disk, frozen nodes, jumping clocks, every commit
 	@PENSTOCK_FAULTS=long $(BIN)/pytest -q tests/faults
+
+docs: setup  ## write docs/reference/ anew from the code
+	@$(BIN)/python tests/docs/generate.py
 
 lock:  ## compile constraints/ anew from pyproject.toml (versions only, no hosts)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -42,16 +42,23 @@ class Settings:
     database_url: str | None = field(default=None, repr=False)
     """None: SQLite, in the file `penstock.db` of data_dir."""
     host: str = "127.0.0.1"
+    """The address to listen on; 0.0.0.0 is every one of IPv4."""
     port: int = 8080
+    """0: one that is free."""
     data_dir: Path = Path("var/data")
+    """SQLite's database and, where documents_url says nothing else, documents. It belongs to one server at a time."""
     node_name: str = field(default_factory=socket.gethostname)
+    """The host's name where it is not said. Nothing goes by it yet."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, else json."""
     max_body_size: int = 2 * 1024 * 1024
+    """Bytes of a request's body, but for documents."""
     documents_url: str | None = None
     """Where the content of documents lies: file:///FOLDER, s3://BUCKET/…, gs://… or az://…; None: `documents` in data_dir."""
     max_document_size: int = 100 * 1024 * 1024
+    """Bytes of a document's content."""
     upload_timeout: timedelta = timedelta(seconds=30)
     """How long an upload, or the reader of a download, may stand still."""
     outbound_allow_private: bool = False
@@ -59,10 +66,13 @@ class Settings:
     outbound_allow: tuple[str, ...] = ()
     """Hosts and networks (CIDR) that outbound calls may go to though they are private."""
     lease_default: timedelta = timedelta(seconds=60)
+    """Nothing goes by it yet: a worker that does not say gets PT60S."""
     lease_max: timedelta = timedelta(hours=1)
+    """Nothing goes by it yet: a worker may ask for PT1H at most."""
     retention_days: int | None = None
     """Ended processes are removed after this many days; None keeps them."""
     token_lifetime: timedelta = timedelta(hours=1)
+    """How long an access token is good."""
     secret_key: str | None = field(default=None, repr=False)
     """Encrypts what must be readable again (secrets of a tenant): 32 bytes in base64. Several with commas or line ends between:
     the first encrypts, all decrypt."""

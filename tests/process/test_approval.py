@@ -17,8 +17,8 @@ VERBS = ("submit", "withdraw", "approve", "reject", "activate", "retire")
 
 
 def documented() -> dict[tuple[str, str], str]:
-    """The table of docs/api.md: (decision, state) -> state after it."""
-    text = (Path(__file__).parents[2] / "docs/api.md").read_text()
+    """The table of docs/api/definitions.md: (decision, state) -> state after it."""
+    text = (Path(__file__).parents[2] / "docs/api/definitions.md").read_text()
     table = text.partition("| decision | from | to |")[2].partition("\n\n")[0]
     found: dict[tuple[str, str], str] = {}
     for verb, of, to in re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([A-Z_]+) \|", table, re.MULTILINE):

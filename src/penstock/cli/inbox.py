@@ -97,6 +97,21 @@ def acknowledge(session: Session, item: Id) -> None:
 
 @inbox_app.command()
 @remote
+def draft(
+    session: Session, item: Id, *, data: Annotated[str | None, typer.Option("--data", metavar="JSON|@FILE")] = None
+) -> None:
+    """Save what is unfinished of one of mine; without --data show what is saved."""
+    if data is None:
+        found = session.client.items.draft(item)
+    else:
+        found = session.client.items.save_draft(item, json_value(data, "--data"))
+    session.out.show(
+        found, lambda console: console.print(plain(f"saved {moment(found.saved_at)}:"), brief(found.data, 2_000))
+    )
+
+
+@inbox_app.command()
+@remote
 def complete(
     session: Session,
     item: Id,

@@ -186,6 +186,8 @@ class Route(Generic[D]):
     max_body: int | None = None
     description: str = ""
     tag: str = ""
+    origin: str = ""
+    """Of a vendor's door, how we know of it: `said` by his pages, sent by his `client`, or `ours`."""
     examples: Mapping[str, Any] = field(default_factory=dict)
     """Bodies that can be sent, by name."""
     answer: Any = msgspec.UNSET

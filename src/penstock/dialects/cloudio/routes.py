@@ -114,6 +114,10 @@ async def session(call: CloudioCall) -> models.Session:
 
 # -- the table -------------------------------------------------------------------------------------------------------
 
+ORIGINS = {
+    "put": "said", "get": "client", "instancePut": "said", "instanceGet": "client",
+    "incrementAndGet": "name said, path and `value` ours", "instanceIncrementAndGet": "said, `value` ours",
+}  # fmt: skip
 EXAMPLE = {
     "wfUid": "hello",
     "wfInstUid": "019a7f5e-0000-7000-8000-000000000001",
@@ -132,7 +136,8 @@ def _value_route(operation: str, summary: str, handler: Any, response: Any, **mo
     more = {"request": models.Reference, "max_body": MAX_BODY, "errors": (Forbidden,), **more}
     return Route(
         method="POST", path=f"{VALUES}/{operation}", operation=operation, summary=summary, handler=handler,
-        response=response, auth=Auth.NONE, content_types=CONTENT_TYPES, tag="Values", examples={"call": example}, **more,
+        response=response, auth=Auth.NONE, content_types=CONTENT_TYPES, tag="Values", examples={"call": example},
+        origin=ORIGINS[operation], **more,
     )  # fmt: skip
 
 
@@ -162,6 +167,7 @@ ROUTES: tuple[CloudioRoute, ...] = (
         )
     ),
     Route(
+        origin="said",
         method="POST", path=AUTH, operation="auth", summary="Log in", handler=log_in, request=models.LogIn,
         response=models.NewSession, auth=Auth.NONE, content_types=CONTENT_TYPES, tag="Session", max_body=MAX_BODY,
         errors=(Unauthenticated, LimitExceeded),
@@ -169,6 +175,7 @@ ROUTES: tuple[CloudioRoute, ...] = (
         "password, or an application's id and secret. The answer's `jwt` is an access token, good at `/api/v1` too.",
     ),
     Route(
+        origin="ours",
         method="GET", path=AUTH, operation="session", summary="The session of the headers `jwt` and `csrf`",
         handler=session, response=models.Session, auth=Auth.NONE, tag="Session", errors=(Unauthenticated,),
         description="Our extension.",

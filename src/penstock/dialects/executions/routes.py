@@ -166,6 +166,7 @@ def _route(
     """What all routes of the door have in common."""
     more.setdefault("errors", (Forbidden, NotFound))
     more.setdefault("description", OURS)
+    more.setdefault("origin", "ours")
     tag = "Executions" if path.startswith(EXECUTIONS) else "Workflows"
     return Route(
         method=method, path=path, operation=operation, handler=handler, content_types=CONTENT_TYPES, tag=tag, **more
@@ -182,6 +183,7 @@ ROUTES: tuple[ExecutionsRoute, ...] = (
         response=models.ExecutionAnswer,
         errors=(Forbidden, NotFound, WrongState),
         examples={"start": {"data": {"workflowId": "3c90c3cc-0d44-4b50-8888-8dd25736052a"}}},
+        origin="said; the status 200 is ours",
     ),
     _route(
         "GET", EXECUTIONS, "listWorkflowExecutions", list_executions,
