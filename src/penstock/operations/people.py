@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -28,7 +29,7 @@ T = TypeVar("T")
 REMEMBERED_SECONDS = 2.0
 """How long a token's answer is believed without a look, where nobody has said that the tenant's people have changed."""
 MOST_REMEMBERED = 10_000
-LONGEST_AK = 64
+_AK = re.compile(r"[\w-]{1,64}", re.ASCII)
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1_000
 MOST_WAITING = 32
 """Passwords that may wait to be hashed or checked."""
@@ -214,12 +215,12 @@ class Credentials:
         """
         self._listen()
         now = time.monotonic()
-        known = self._access.get(ak) if len(ak) <= LONGEST_AK else None
+        known = self._access.get(ak)
         if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
             return known[3], known[2]
         asked = self._changes
         found = None
-        if len(ak) <= LONGEST_AK:
+        if _AK.fullmatch(ak):
             found = await self._ctx.store.async_read(lambda read: access_keys.owner(read, ak))
         if found is None or found[0].disabled or found[1].disabled:
             self._access.pop(ak, None)
