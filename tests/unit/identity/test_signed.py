@@ -109,7 +109,6 @@ def test_a_token_that_was_changed_is_refused():
         ({"aud": "other"}, "audience"), ({"aud": ["other"]}, "audience"), ({"aud": ""}, "audience"), ({"aud": 1}, "audience"),
         ({"iss": "https://flows.example.com.evil.com"}, "issuer"), ({"iss": None}, "lacks"), ({"iss": 1}, "issuer"),
         ({"exp": NOW - 31}, "expired"), ({"exp": None}, "lacks"), ({"exp": "never"}, "lacks"), ({"exp": float("nan")}, "lacks"),
-        ({"nbf": NOW + 60}, "not valid yet"), ({"iat": NOW + 60}, "not valid yet"), ({"nbf": None}, "lacks"),
         ({"sub": None}, "lacks"), ({"sub": 1}, "lacks"), ({"jti": None}, "lacks"), ({"jti": {}}, "lacks"),
     ],
 )  # fmt: skip
@@ -122,10 +121,9 @@ def test_claims_that_do_not_fit_are_refused_by_a_word(changed, word):
 def test_time_is_the_one_that_is_given_with_half_a_minute_for_clocks_that_differ():
     token = signed.sign(CLAIMS, KID, KEY)
     assert check(token, now=NOW + 3600 + 29)
-    assert check(token, now=NOW - 30)
-    for now, word in ((NOW + 3600 + 30, "expired"), (NOW - 31, "not valid yet")):
-        with pytest.raises(signed.Untimely, match=word):
-            check(token, now=now)
+    with pytest.raises(signed.Untimely, match="expired"):
+        check(token, now=NOW + 3600 + 30)
+    assert check(token, now=NOW - 3600)  # a clock was set back since
 
 
 def test_any_issuer_is_good_where_none_is_named_but_there_must_be_one():
