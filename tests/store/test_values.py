@@ -88,11 +88,12 @@ def test_people_are_found_by_what_they_say_they_are(store):
     found = store.read(lambda read: people.users(read, "ann@example.com"))
     assert [(one.id, one.roles) for one in found] == [("ann@example.com", ("admin",))] * 2
     assert found[0].tid != found[1].tid
-    ann = store.read(lambda read: people.principal(read, "token b"))
+    ann = store.read(lambda read: people.principal(read, "token b", "x"))
+    assert store.read(lambda read: people.principal(read, "token b", "y")) is None  # for another audience
     assert (ann.tenant_code, ann.groups, ann.roles) == ("b", ("staff",), ("admin",))
-    app = store.read(lambda read: people.principal(read, "old a"))
+    app = store.read(lambda read: people.principal(read, "old a", "x"))
     assert (app.principal, app.tenant_code) == ("app:app a", "a")
     assert store.read(lambda read: people.application(read, "app b")).hash == "hash"
-    assert store.read(lambda read: people.principal(read, "nobody")) is None
+    assert store.read(lambda read: people.principal(read, "nobody", "x")) is None
     assert [run(store, lambda tx: people.forget_tokens(tx, tx.now, 1)) for _ in range(3)] == [1, 1, 0]
-    assert store.read(lambda read: people.principal(read, "token a")) is not None
+    assert store.read(lambda read: people.principal(read, "token a", "x")) is not None

@@ -1,6 +1,7 @@
 """Composition root: settings in, a running platform out. The only room that knows every other."""
 
 from penstock.wiring.dev import run_dev
+from penstock.wiring.places import new_key
 from penstock.wiring.serving import run_server
 from penstock.wiring.upkeep import backup, doctor, migrate, restore, rotate_keys, verify_audit, verify_export
 
@@ -8,6 +9,7 @@ __all__ = [
     "backup",
     "doctor",
     "migrate",
+    "new_key",
     "restore",
     "rotate_keys",
     "run_dev",
