@@ -18,9 +18,9 @@ from penstock.operations.context import new_uuid
 from penstock.operations.people import NewUser, seed
 from penstock.store import people
 from penstock.wiring.logs import configure_logging
-from penstock.wiring.platform import Platform
+from penstock.wiring.platform import Platform, served_at
 from penstock.wiring.private_files import write_private, write_text_private
-from penstock.wiring.serving import printable_host, serve
+from penstock.wiring.serving import serve
 
 CREDENTIALS = "credentials.json"
 SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
@@ -50,7 +50,7 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
     )
     platform = Platform.build(settings)
     try:
-        asyncio.run(_ensure_demo_tenant(platform, data, f"http://{printable_host(host)}:{port}"))
+        asyncio.run(_ensure_demo_tenant(platform, data, served_at(host, port)))
     except BaseException:
         platform.close()
         raise

@@ -33,8 +33,12 @@ from penstock.operations.bulk_running import BulkRunner
 from penstock.operations.context import Context
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials
+from penstock.operations.sessions import Sessions
+from penstock.operations.single_sign_on import Origin, SingleSignOn
 from penstock.outbound import Outbound
 from penstock.store import Store, people
+from penstock.web.cookies import Cookies
+from penstock.web.proxies import Proxies
 from penstock.web.routing import ASGIApp, Door
 from penstock.web.site import Site
 from penstock.wiring.front import Front, front_routes
@@ -58,6 +62,9 @@ class Platform:
     operations: Context
     bulk: BulkRunner
     credentials: Credentials
+    sessions: Sessions
+    single_sign_on: SingleSignOn
+    origin: Origin
     cursor_key: bytes
     blobs: Blobs
     sealer: Sealer
@@ -76,6 +83,12 @@ class Platform:
             client = Outbound(allow)
             calls = Calls(store, client, keys)
             operations = Context(store, engine, keys, calls)
+            key, origin = (
+                _installation_key(store),
+                Origin(settings.public_url or served_at(settings.host, settings.port)),
+            )
+            credentials = Credentials(operations, int(settings.token_lifetime.total_seconds()))
+            sessions = Sessions(operations, credentials, key, settings.session_lifetime, settings.session_idle)
             return cls(
                 settings=settings,
                 store=store,
@@ -86,8 +99,11 @@ class Platform:
                 client=client,
                 calls=calls,
                 operations=operations,
-                credentials=Credentials(operations, int(settings.token_lifetime.total_seconds())),
-                cursor_key=_installation_key(store),
+                credentials=credentials,
+                sessions=sessions,
+                single_sign_on=SingleSignOn(operations, client, sessions, key, origin),
+                origin=origin,
+                cursor_key=key,
                 blobs=blobs,
                 sealer=Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key)),
             )
@@ -134,7 +150,16 @@ class Platform:
         settings = self.settings
         documents = Documents(self.operations, self.blobs, settings.max_document_size)
         pace = settings.upload_timeout.total_seconds()
-        native = Native(self.operations, self.credentials, self.cursor_key, documents, pace)
+        native = Native(
+            operations=self.operations,
+            credentials=self.credentials,
+            cursor_key=self.cursor_key,
+            documents=documents,
+            patience=pace,
+            sessions=self.sessions,
+            single_sign_on=self.single_sign_on,
+            cookies=Cookies(settings.public_url),
+        )
         api = routes.door(native, self.settings.max_body_size)
         given = executions.Executions(self.operations, self.credentials, self.cursor_key)
         workflows = executions.door(given, self.settings.max_body_size)
@@ -153,7 +178,20 @@ class Platform:
             **dict.fromkeys(cloudio.MOUNTS, others),
             "": others,
         }
-        return Site(mounts, self.running, caseless=[executions.MOUNT])
+        return Site(mounts, self.running, [executions.MOUNT], Proxies(settings.trusted_proxies))
+
+    def listening(self, url: str) -> None:
+        """The server has its port now, which may have been anyone: browsers come there, unless the operator said where."""
+        if self.settings.public_url is None:
+            self.origin.url = url
+
+
+def served_at(host: str, port: int) -> str:
+    return f"http://{printable_host(host)}:{port}"
+
+
+def printable_host(host: str) -> str:
+    return "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
 
 
 def _calm_collector() -> None:

@@ -13,7 +13,7 @@ from penstock.config import Settings
 from penstock.errors import Unavailable
 from penstock.web.streaming import ABORT
 from penstock.wiring.logs import configure_logging
-from penstock.wiring.platform import Platform
+from penstock.wiring.platform import Platform, printable_host, served_at
 
 MOST_FILES = 1 << 20
 
@@ -33,7 +33,8 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
             await super().startup(sockets=sockets)
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
-                url = f"http://{printable_host(host)}:{bound}"
+                url = served_at(host, bound)
+                platform.listening(url)
                 if started is not None:
                     started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
@@ -52,7 +53,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here believes what a caller says of his address
+        proxy_headers=False,  # `web.proxies` reads them, where the operator has named a proxy
         date_header=False,
         timeout_graceful_shutdown=5,
         backlog=4096,
@@ -90,10 +91,6 @@ def _require_free(host: str, port: int) -> None:
 
 def _leave(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
-
-
-def printable_host(host: str) -> str:
-    return "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
 
 
 def run_server(settings: Settings) -> None:

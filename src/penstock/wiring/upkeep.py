@@ -15,6 +15,7 @@ from penstock.config import Settings
 from penstock.documents import Blobs, copied
 from penstock.errors import Invalid, PenstockError, Unavailable
 from penstock.identity.keys import Keys
+from penstock.operations import providers
 from penstock.operations.secrets import rotate
 from penstock.store import Store, maintenance, open_reader
 from penstock.store.migrate import upgrade
@@ -61,12 +62,17 @@ def rotate_keys(settings: Settings) -> str:
     keys = Keys.parse(settings.secret_key)
     store = Store.open(database_url(settings))
     try:
-        done, unreadable = asyncio.run(rotate(store, keys))
+        done, unreadable = asyncio.run(_rotated(store, keys))
     finally:
         store.close()
     if unreadable:
         raise Invalid(f"{done} secrets are encrypted anew; these could not be read: {'; '.join(unreadable)}")
     return f"{done} secrets are encrypted anew, with the key {keys.newest}"
+
+
+async def _rotated(store: Store, keys: Keys) -> tuple[int, list[str]]:
+    found = [await each(store, keys) for each in (rotate, providers.rotate)]
+    return sum(done for done, _ in found), [line for _, unreadable in found for line in unreadable]
 
 
 def verify_audit(
