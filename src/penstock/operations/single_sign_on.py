@@ -41,7 +41,7 @@ from penstock.store.sessions import State
 log = logging.getLogger(__name__)
 MINUTES = 10
 """For which a browser may be away."""
-MOST_BEGUN = 60
+MOST_BEGUN = 300
 """Log-ins a node begins for one address in a minute: each is a row."""
 CALLBACK = "/api/v1/login/callback"
 _SHOWN = 200
