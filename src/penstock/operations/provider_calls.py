@@ -151,7 +151,7 @@ class ProviderCalls:
             raise Unavailable("the provider does not answer", retry_after=5) from None
         except OutboundError as error:
             # what is wrong with the way there is the operator's business alone
-            log.warning("a provider of identity cannot be asked: %s", error)
+            log.warning("a provider of identity has given nothing to use: %s", error)
             raise UpstreamFailed(
                 "the provider cannot be asked, or answers too much; the server's log says more"
             ) from None
