@@ -43,7 +43,13 @@ class Case:
         self.root, self.browser, self.code = root, browser, fresh("liar")
         self.issuer: Issuer = liar.issuer(self.code, CLIENT)
         self.issuer.email = f"{fresh('victim').lower()}@example.com"
-        spec = {"code": self.code, "name": "Liar", "issuer": self.issuer.url, "client_id": CLIENT, "client_secret": SECRET}
+        spec = {
+            "code": self.code,
+            "name": "Liar",
+            "issuer": self.issuer.url,
+            "client_id": CLIENT,
+            "client_secret": SECRET,
+        }
         root.post("/providers", {**spec, "create_users": True}, 201)
 
     def log_in(self) -> httpx.Response:
@@ -257,7 +263,11 @@ def test_a_lie_is_in_the_journal_with_its_reason_and_once(case):
     case.issuer.claims = {"aud": "somebody"}
     for _ in range(3):
         case.log_in()
-    told = [entry for entry in case.root.everything("/audit", type="login.failed", limit=200) if entry["subject"] == case.code]
+    told = [
+        entry
+        for entry in case.root.everything("/audit", type="login.failed", limit=200)
+        if entry["subject"] == case.code
+    ]
     (entry,) = told
     assert "for another client" in entry["data"]["why"]
     assert entry["actor"] == "system"

@@ -347,7 +347,12 @@ def test_providers_are_administrators_business(root, provider, ana, other, serve
     code = made(root, provider)
     worker = root.post("/applications", {"name": "No administrator"}, 201)
     plain = server.as_application(worker["id"], worker["secret"])
-    for caller, status in ((ana, 403), (plain, 403), (nobody, 401), (server.login(person(root)["email"], PASSWORD), 403)):
+    for caller, status in (
+        (ana, 403),
+        (plain, 403),
+        (nobody, 401),
+        (server.login(person(root)["email"], PASSWORD), 403),
+    ):
         caller.get("/providers", expect=status)
         caller.get(f"/providers/{code}", expect=status)
         caller.post("/providers", provider.spec(fresh("op")), status)

@@ -20,7 +20,9 @@ OTHER = RSAKey.generate_key(2048, {"kid": "first"}, private=True)
 """Says that it is the first."""
 NEXT = RSAKey.generate_key(2048, {"kid": "next", "use": "sig", "alg": "RS256"}, private=True)
 UNNAMED = RSAKey.generate_key(2048, {}, private=True)
-NAMELESS = RSAKey.import_key({name: value for name, value in KEY.as_dict(private=True).items() if name not in {"alg", "kid"}})
+NAMELESS = RSAKey.import_key(
+    {name: value for name, value in KEY.as_dict(private=True).items() if name not in {"alg", "kid"}}
+)
 """The first, that may be used for any algorithm."""
 CURVE = ECKey.generate_key("P-256", {"kid": "first"}, private=True)
 HANG = "hang"

@@ -48,7 +48,9 @@ def installed() -> Path:
             shutil.copy(FILES / file, making)
         npm = [str(node() / "npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         environment = {**os.environ, "PATH": f"{node()}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(npm, cwd=making, env=environment, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(
+            npm, cwd=making, env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
         assert done.returncode == 0, done.stderr
         try:
             making.rename(folder)
