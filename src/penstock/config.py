@@ -32,7 +32,7 @@ SECRETS = frozenset({"audit_key", "database_url", "secret_key"})
 _OF_CLIENTS = frozenset(
     {"URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "CREDENTIALS", "CONFIG", "TEMPORAL_TARGET"}
 )
-_LISTS = frozenset({"outbound_allow"})
+_LISTS = frozenset({"outbound_allow", "trusted_proxies"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,10 @@ class Settings:
     port: int = 8080
     """0: one that is free."""
     public_url: str | None = None
-    """The address people and clients use; https in production. None: the address the server listens on."""
+    """Where people and clients reach the server, as https://workflows.example.com; None: the address it listens on. What a request says
+    of it counts nothing."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks (CIDR) of proxies that are believed where a call comes from (X-Forwarded-For, Forwarded, X-Forwarded-Proto)."""
     data_dir: Path = Path("var/data")
     """SQLite's database and, where documents_url says nothing else, documents. It belongs to one server at a time."""
     node_name: str = field(default_factory=socket.gethostname)
@@ -75,6 +78,10 @@ class Settings:
     """Ended processes are removed after this many days; None keeps them."""
     token_lifetime: timedelta = timedelta(hours=1)
     """How long an access token is good."""
+    session_lifetime: timedelta = timedelta(days=7)
+    """How long a browser stays logged in at most."""
+    session_idle: timedelta = timedelta(hours=12)
+    """How long it stays so while nothing is asked."""
     secret_key: str | None = field(default=None, repr=False)
     """Encrypts what must be readable again (secrets, access keys, signing keys): 32 bytes in base64. Several with commas or line
     ends between: the first encrypts, all decrypt. None: on SQLite the file `secret.key` of data_dir, made where it is not there."""
@@ -228,6 +235,8 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         "retention_days": (1, 100_000),
         "signing_key_days": (1, 3650),
         "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
+        "session_lifetime": (timedelta(minutes=1), timedelta(days=365)),
+        "session_idle": (timedelta(minutes=1), timedelta(days=365)),
     }
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
@@ -241,6 +250,23 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
     for entry in settings.outbound_allow:
         if "/" in entry and not _is_network(entry):
             yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
+
+    for entry in settings.trusted_proxies:
+        if not _is_network(entry):
+            yield Problem("", f"{sources['trusted_proxies']}: trusted_proxies: {entry!r} is not a network")
+    if settings.public_url is not None and not _is_origin(settings.public_url):
+        message = "public_url must be http:// or https:// with a host, and perhaps a port; no path"
+        yield Problem("", f"{sources['public_url']}: {message}")
+
+
+def _is_origin(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    whole = parts.scheme in {"http", "https"} and host is not None and url.isascii() and url.isprintable()
+    return whole and parts.path in {"", "/"} and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 def _is_network(text: str) -> bool:

@@ -136,6 +136,12 @@ class Unavailable(PenstockError):
     code = "unavailable"
 
 
+class UpstreamFailed(PenstockError):
+    """Another system that had to be asked gives no answer that can be used; to try again would not help."""
+
+    code = "upstream_failed"
+
+
 class Defect(PenstockError):
     """Our own bug. Caught at the edge alone, logged, answered as 500."""
 

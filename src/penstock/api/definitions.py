@@ -20,7 +20,7 @@ async def token(call: ApiCall) -> Reply:
     if body.grant_type == "password":
         if body.username is None or body.password is None:
             raise Invalid("username and password are needed", [Problem("", "username and password", "missing")])
-        made = await credentials.user_token(body.username, body.password)
+        made = await credentials.user_token(body.username, body.password, call.address)
     else:
         id, secret = body.client_id, body.client_secret
         basic = basic_credentials(call.headers.get("authorization")) if secret is None else None
@@ -28,7 +28,7 @@ async def token(call: ApiCall) -> Reply:
             id, secret = basic
         if id is None or secret is None:
             raise Unauthenticated("client_id and client_secret are needed, in the body or as HTTP Basic")
-        made = await credentials.application_token(id, secret)
+        made = await credentials.application_token(id, secret, call.address)
     answer = models.Token(access_token=made.access_token, token_type=made.token_type, expires_in=made.expires_in)
     return Reply(answer, headers={"cache-control": "no-store"})
 

@@ -14,7 +14,10 @@ from penstock.identity.model import Actor
 from penstock.operations.context import Context
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials
+from penstock.operations.sessions import Sessions
+from penstock.operations.single_sign_on import SingleSignOn
 from penstock.operations.views import Page
+from penstock.web.cookies import Cookies
 from penstock.web.errors import problem_of
 from penstock.web.paging import decode_cursor, encode_cursor
 from penstock.web.routing import Call
@@ -30,6 +33,9 @@ class Native:
     documents: Documents
     patience: float
     """Seconds an upload, or the reader of a download, may stand still."""
+    sessions: Sessions
+    single_sign_on: SingleSignOn
+    cookies: Cookies
 
 
 ApiCall = Call[Native]

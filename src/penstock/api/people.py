@@ -10,6 +10,7 @@ from penstock.api import people_models as own
 from penstock.api.door import ApiCall, Native, page, position
 from penstock.errors import AlreadyExists, Conflict, Forbidden, LimitExceeded, NotFound
 from penstock.operations import applications, groups, tenants, tokens, users, views
+from penstock.web.cookies import SESSION
 from penstock.web.routing import Reply, Route
 
 NO_STORE = {"cache-control": "no-store"}
@@ -56,7 +57,7 @@ async def change_me(call: ApiCall) -> Reply:
         call.door.operations,
         call.door.credentials,
         call.actor,
-        call.token or "",
+        users.Caller(call.token or call.door.cookies.read(call, SESSION) or "", call.address),
         name=body.name,
         password=body.password,
         old_password=body.old_password,

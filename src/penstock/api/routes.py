@@ -14,12 +14,15 @@ from penstock.api import (
     items,
     people,
     processes,
+    providers,
     schedules,
+    sessions,
     work,
 )
 from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
-from penstock.web.auth import bearer
+from penstock.web.auth import bearer_or_session
+from penstock.web.cookies import SESSION
 from penstock.web.openapi import describe
 from penstock.web.routing import Door
 
@@ -37,6 +40,8 @@ ROUTES = (
     *events.ROUTES,
     *people.ROUTES,
     *credentials.ROUTES,
+    *sessions.ROUTES,
+    *providers.ROUTES,
 )
 
 
@@ -49,9 +54,10 @@ def door(native: Native, max_body: int) -> Door[Native]:
         title="Penstock native API",
         version=penstock.__version__,
         prefix=PREFIX,
-        authenticate=bearer(native.credentials),
+        authenticate=bearer_or_session(native.credentials, native.sessions, native.cookies),
+        session_cookie=SESSION,
         max_body=max_body,
-        description="Definitions, processes, bulk operations, items, jobs, values, messages, documents, schedules, secrets, audit and events; people and what they may.",
+        description="Definitions, processes, bulk operations, items, jobs, values, messages, documents, schedules, secrets, audit and events; people, how they log in and what they may.",
     )
     describe(made, words=WORDS, tags=TOPICS)
     return made

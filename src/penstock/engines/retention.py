@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from penstock.errors import PenstockError
-from penstock.store import Store, bulks, idempotency, messages, people, retention
+from penstock.store import Store, bulks, idempotency, login_failures, messages, people, retention, sessions
 from penstock.store.rows import Tx
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ LOOKING = 60.0
 ANSWERS_KEPT = 24 * 3600 * 1000
 """Milliseconds an answer is kept under its idempotency key."""
 
+FAILURES_KEPT = 30 * 24 * 3600 * 1000
+"""Milliseconds that failed log-ins are kept, and which addresses an account is known at."""
 REPORTS_KEPT = 90 * 24 * 3600 * 1000
 """Milliseconds a bulk operation and its report are kept after its end."""
 
@@ -45,6 +47,9 @@ async def clean(store: Store, days: int | None, now: int) -> int:
     """One clean-up; answers how many processes went."""
     for forget, before in (
         (people.forget_tokens, now),
+        (sessions.forget, now),
+        (sessions.forget_states, now),
+        (login_failures.forget, now - FAILURES_KEPT),
         (messages.forget, now),
         (idempotency.forget, now - ANSWERS_KEPT),
         (bulks.forget, now - REPORTS_KEPT),

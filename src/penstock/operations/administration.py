@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from penstock.errors import Conflict, Invalid, Problem
 from penstock.identity.model import Actor
 from penstock.identity.policy import ADMIN, ROLES, Action, require
-from penstock.store import directory, grants, people
+from penstock.store import directory, grants, people, sessions
 from penstock.store.directory import ApplicationRow, UserRow
 from penstock.store.rows import Tx
 
@@ -57,5 +57,6 @@ def require_unused(tx: Tx, tid: int, grantee: str, what: str, instead: str) -> N
 
 
 def lock_out(tx: Tx, tid: int, principal: str, *, but: str = "") -> None:
-    """Tokens of the principal are good no more, all but the one with this hash."""
+    """Tokens and sessions of the principal are good no more, all but the one with this hash."""
     people.revoke(tx, tid, principal, but=but)
+    sessions.close_all(tx, tid, principal, but=but)

@@ -21,6 +21,7 @@ from penstock.identity.policy import ADMIN
 from penstock.identity.signed import LONGEST, Refused, is_signed
 from penstock.identity.tokens import RANDOM_BYTES, TOKEN, hash_secret, new_secret, proof, same
 from penstock.operations.context import Context, new_uuid
+from penstock.operations.login_limits import LoginLimits
 from penstock.operations.signing import AUDIENCE, Signing
 from penstock.store import access_keys, held_tokens, journal, people
 from penstock.store.rows import Tx
@@ -75,43 +76,60 @@ class Credentials:
         self._hasher = argon2.PasswordHasher()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
         self._waiting = 0
+        self.limits = LoginLimits(ctx)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def application_token(self, id: str, secret: str) -> Token:
-        """A token for an application's id and secret. Raises: Unauthenticated."""
-        found = await self._application(id, secret)
+    async def application_token(self, id: str, secret: str, address: str = "") -> Token:
+        """A token for an application's id and secret. Raises: Unauthenticated, LimitExceeded."""
+        found = await self._application(id, secret, address)
         return await self._issue(found.tid, f"app:{found.id}", {"client_id": found.id})
 
-    async def _application(self, id: str, secret: str) -> people.Secret:
-        found = await self._ctx.store.async_read(lambda read: people.application(read, id))
-        given = hash_secret(secret)
-        good = found is not None and _is_secret(found, given)
-        if found is None or not good or found.disabled:
+    async def _application(self, id: str, secret: str, address: str) -> people.Secret:
+        async def check() -> people.Secret | None:
+            found = await self._ctx.store.async_read(lambda read: people.application(read, id))
+            given = hash_secret(secret)
+            good = found is not None and _is_secret(found, given)
+            return found if found is not None and good and not found.disabled else None
+
+        found = None
+        if len(id) <= LONGEST_PASSWORD and len(secret) <= LONGEST_PASSWORD:
+            found = await self.limits.guard(f"app:{id}", address, check)
+        if found is None:
             raise Unauthenticated("no application with this id and secret")
         return found
 
-    async def user_token(self, email: str, password: str) -> Token:
+    async def user_token(self, email: str, password: str, address: str = "") -> Token:
         """A token for a user's e-mail address and password.
 
-        Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked.
+        Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked, or have been wrong.
         """
-        user = await self._user(email, password)
+        user = (await self.users_of(email, password, address))[0]
         return await self._issue(user.tid, f"user:{user.id}", {})
 
-    async def _user(self, email: str, password: str) -> people.Secret:
-        if len(password) > LONGEST_PASSWORD:
+    async def users_of(self, email: str, password: str, address: str, tenant: str | None = None) -> list[people.Secret]:
+        """Who this password fits: one user, or more where the same person is in several tenants.
+
+        Raises: Unauthenticated, LimitExceeded.
+        """
+        asked = fold_email(email) if len(email) <= LONGEST_PASSWORD else ""
+
+        async def check() -> list[people.Secret] | None:
+            found = await self._ctx.store.async_read(lambda read: people.users(read, asked))
+            candidates = [user for user in found if user.hash is not None and not user.disabled]
+            candidates = [user for user in candidates if tenant is None or user.tenant == tenant]
+            if not candidates:
+                # as slow as a wrong password: the time must not tell whether the address is known
+                await self._verify(_NOBODY, password)
+            return [user for user in candidates if await self._verify(user.hash or "", password)] or None
+
+        fitting = None
+        if asked and len(password) <= LONGEST_PASSWORD:
+            fitting = await self.limits.guard(f"user:{asked}", address, check)
+        if fitting is None:
             raise Unauthenticated("no user with this e-mail address and password")
-        found = await self._ctx.store.async_read(lambda read: people.users(read, fold_email(email[:LONGEST_PASSWORD])))
-        candidates = [user for user in found if user.hash is not None and not user.disabled]
-        for user in candidates:
-            if await self._verify(user.hash or "", password):
-                return user
-        if not candidates:
-            # as slow as a wrong password: the time must not tell whether the address is known
-            await self._verify(_NOBODY, password)
-        raise Unauthenticated("no user with this e-mail address and password")
+        return fitting
 
     async def hash_password(self, password: str, pointer: str = "/password") -> str:
         """What is kept of a new password. Raises: Invalid for one too short or too long, LimitExceeded."""
@@ -142,17 +160,17 @@ class Credentials:
         except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
             return False
 
-    async def open_session(self, name: str, secret: str, key: bytes) -> Session:
+    async def open_session(self, name: str, secret: str, key: bytes, address: str = "") -> Session:
         """Log in with an e-mail address and password, or an application's id and secret. `key` makes the proof.
 
         Raises: Unauthenticated, LimitExceeded.
         """
         id = new_uuid()
         if "@" in name:
-            who = await self._user(name, secret)
+            who = (await self.users_of(name, secret, address))[0]
             principal, more = f"user:{who.id}", {"name": who.name, "sid": id}
         else:
-            who = await self._application(name, secret)
+            who = await self._application(name, secret, address)
             principal, more = f"app:{who.id}", {"client_id": who.id, "name": who.name, "sid": id}
         made = await self._issue(who.tid, principal, more, held_tokens.SESSION)
         token = made.access_token

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 from penstock.errors import Conflict
 from penstock.identity.keys import NONCE_BYTES, Keys
-from penstock.store import Store, access_keys, signing_keys, vault
+from penstock.store import Store, access_keys, providers, signing_keys, vault
 from penstock.store.rows import Tx
 from penstock.store.sealed import Kind, Sealed
 
 CHUNK = 100
-KINDS = (vault.SEALED, access_keys.SEALED, signing_keys.SEALED)
+KINDS = (vault.SEALED, access_keys.SEALED, providers.SEALED, signing_keys.SEALED)
 
 
 async def rotate(store: Store, keys: Keys) -> tuple[dict[str, int], list[str]]:

@@ -7,7 +7,7 @@ from penstock.identity.model import Actor, fold_email
 from penstock.identity.tokens import hash_secret
 from penstock.operations.administration import require_administrator
 from penstock.operations.context import Context
-from penstock.store import directory, journal, people
+from penstock.store import directory, journal, people, sessions
 from penstock.store.rows import Tx
 
 
@@ -27,7 +27,7 @@ async def revoke(ctx: Context, actor: Actor, token: str) -> None:
 
 
 async def revoke_user(ctx: Context, actor: Actor, who: str) -> int:
-    """End all of a user's tokens; answers how many. Raises: Forbidden (another's), NotFound."""
+    """End all of a user's tokens and sessions; answers how many. Raises: Forbidden (another's), NotFound."""
     tid = actor.tenant.tid
     row = await ctx.store.async_read(
         lambda reader: directory.user(reader, tid, fold_email(who[:300]) if "@" in who else who)
@@ -51,7 +51,7 @@ async def _revoke_all(ctx: Context, actor: Actor, principal: str) -> int:
         require_administrator(actor)
 
     def unit(tx: Tx) -> int:
-        found = people.revoke(tx, actor.tenant.tid, principal)
+        found = people.revoke(tx, actor.tenant.tid, principal) + sessions.close_all(tx, actor.tenant.tid, principal)
         people.changed(tx, actor.tenant.tid)
         _record(tx, actor, principal, found)
         return found

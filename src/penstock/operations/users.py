@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -47,6 +47,13 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     groups: Sequence[str] | UnsetType = UNSET
     roles: Sequence[str] | UnsetType = UNSET
     disabled: bool | UnsetType = UNSET
+
+
+class Caller(NamedTuple):
+    """`secret`: the token or session that asks."""
+
+    secret: str
+    address: str
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -278,14 +285,14 @@ async def change_own(
     ctx: Context,
     credentials: Credentials,
     actor: Actor,
-    token: str,
+    caller: Caller,
     *,
     name: str | UnsetType,
     password: str | UnsetType,
     old_password: str | None,
     key: str | None = None,
 ) -> views.User:
-    """Change one's own name, or the password with the old one; other tokens than the caller's are good no more then.
+    """Change one's own name, or the password with the old one; other tokens and sessions than the caller's are good no more then.
 
     Raises: Forbidden (an application), Invalid, LimitExceeded, Conflict (somebody changed it meanwhile).
     """
@@ -299,9 +306,15 @@ async def change_own(
     if password is not UNSET:
         row = await ctx.store.async_read(lambda reader: directory.user(reader, tid, email))
         known = None if row is None else row.password_hash
-        if await credentials.matches(known, old_password or ""):
-            columns["password_hash"] = await credentials.hash_password(password)
-        elif key is None or not await credentials.matches(known, password):  # else it is the same request again
+
+        async def check() -> bool | None:
+            if await credentials.matches(known, old_password or ""):
+                columns["password_hash"] = await credentials.hash_password(password)
+                return True
+            # else it may be the same request again
+            return True if key is not None and await credentials.matches(known, password) else None
+
+        if not await credentials.limits.guard(actor.principal, caller.address, check):
             message = "is not your password"
             raise Invalid(f"old_password: {message}", [Problem("/old_password", message, "wrong")])
 
@@ -312,7 +325,7 @@ async def change_own(
             raise Conflict("the password has changed since: log in again")
         changed = {column: value for column, value in columns.items() if getattr(row, column) != value}
         if changed:
-            _write(tx, row, changed, but=hash_secret(token))
+            _write(tx, row, changed, but=hash_secret(caller.secret))
             _record(tx, actor, row, changed, None)
         return _view(row_of(tx, tid, email), directory.groups_of(tx, [row.uid])[row.uid])
 

@@ -32,6 +32,8 @@ class Secret(NamedTuple):
     disabled: bool
     old_hash: str | None = None
     old_left: int = 0
+    tenant: str = ""
+    """Code of a user's tenant."""
 
 
 class Settings(NamedTuple):
@@ -97,7 +99,14 @@ def application(read: Read, id: str) -> Secret | None:
 
 def users(read: Read, email: str) -> list[Secret]:
     """Users of this address; one address may stand in several tenants."""
-    return [_secret(row) for row in read.rows(_USER, {"email": email})]
+    return [_secret(row)._replace(tenant=row[6]) for row in read.rows(_USER, {"email": email})]
+
+
+def tenants_of(tx: Tx, kind: str, name: str) -> list[int]:
+    """Where there is a user of this address (as it is kept), or an application of this id."""
+    if kind == "user":
+        return [row[0] for row in tx.select(_USER, {"email": name}, of=[USERS])]
+    return [row[0] for row in tx.select(_APPLICATION, {"id": name}, of=[APPLICATIONS])]
 
 
 def _secret(row: tuple[object, ...]) -> Secret:
@@ -167,6 +176,12 @@ def standing(read: Read, tid: int, kind: str, name: str) -> str:
     if row is None:
         return "unknown"
     return "disabled" if row[-1] else "known"
+
+
+def tenant_id(read: Read, tid: int) -> str:
+    """The public id of a tenant."""
+    row = read.row(_TENANT_OF, {"tid": tid})
+    return "" if row is None else str(row[0])
 
 
 def tenant(read: Read, code: str) -> tuple[int, str, str] | None:
@@ -263,6 +278,7 @@ def is_member(tx: Tx, gid: int, uid: int) -> bool:
 
 
 _LEAVE_ALL = delete(tables.memberships).where(_m.uid == bindparam("of_uid"))
+_UNKNOWN = delete(tables.provider_users).where(tables.provider_users.c.uid == bindparam("of_uid"))
 _EMPTY = delete(tables.memberships).where(_m.gid == bindparam("of_gid"))
 _REGROUPED = (
     update(tables.users)
@@ -272,8 +288,9 @@ _REGROUPED = (
 
 
 def drop_user(tx: Tx, uid: int) -> None:
-    """With all memberships."""
+    """With all memberships, and what providers know the user by."""
     tx.execute(_LEAVE_ALL, {"of_uid": uid})
+    tx.execute(_UNKNOWN, {"of_uid": uid})
     tx.delete(USERS, (uid,))
 
 

@@ -216,6 +216,72 @@ access_keys = _table(
     _index("access_keys_principal", "tid", "principal", "ak"),
 )
 
+sessions = _table(
+    "sessions",
+    "session_hash",
+    _text("session_hash"),
+    _text("id"),
+    _int("tid"),
+    _text("principal"),
+    _int("created_at"),
+    _int("seen_at"),
+    _int("expires_at"),
+    _text("provider", null=True),
+    _text("address"),
+    _text("agent"),
+    _unique("id"),
+    _index("sessions_principal", "tid", "principal"),
+    _index("sessions_expiry", "expires_at"),
+)
+
+login_failures = _table(
+    "login_failures",
+    "subject",
+    _text("subject"),
+    _int("failures"),
+    _int("last_at"),
+    _int("blocked_until"),
+    _index("login_failures_age", "last_at"),
+)
+
+providers = _table(
+    "providers",
+    "tid name",
+    _int("tid"),
+    _text("name"),
+    _text("document"),
+    _text("key", null=True),
+    _text("secret", null=True),
+    _int("revision"),
+    _int("created_at"),
+    _text("created_by"),
+    _int("modified_at"),
+    _text("modified_by"),
+)
+
+provider_users = _table(
+    "provider_users",
+    "tid issuer subject",
+    _int("tid"),
+    _text("issuer"),
+    _text("subject"),
+    _int("uid"),
+    _int("created_at"),
+    _unique("uid", "issuer"),
+)
+
+login_states = _table(
+    "login_states",
+    "state_hash",
+    _text("state_hash"),
+    _int("tid"),
+    _text("provider"),
+    _text("browser_hash"),
+    _text("return_to"),
+    _int("expires_at"),
+    _index("login_states_expiry", "expires_at"),
+)
+
 # --- what should happen ----------------------------------------------------------------------------------------
 
 definitions = _table(

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from penstock.errors import Unauthenticated
+from penstock.errors import Forbidden, Unauthenticated
 from penstock.identity.model import Actor
+from penstock.identity.tokens import same
+from penstock.web.asked import Asked
+from penstock.web.cookies import SESSION, Cookies
 
-Authenticate = Callable[[Mapping[str, str]], Awaitable[Actor]]
-"""A door's way from headers (names in lower case) to an actor. Raises: Unauthenticated."""
+CSRF = "x-csrf-token"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Authenticate = Callable[[Asked], Awaitable[Actor]]
+"""A door's way from a request to an actor. Raises: Unauthenticated, Forbidden."""
 
 
 class Authenticator(Protocol):
@@ -25,8 +31,8 @@ class Authenticator(Protocol):
 def bearer(authenticator: Authenticator) -> Authenticate:
     """For doors that take `Authorization: Bearer TOKEN`."""
 
-    async def authenticate(headers: Mapping[str, str]) -> Actor:
-        token = bearer_token(headers.get("authorization"))
+    async def authenticate(asked: Asked) -> Actor:
+        token = bearer_token(asked.headers.get("authorization"))
         if token is None:
             raise Unauthenticated("Authorization: Bearer TOKEN is needed")
         return await authenticator.authenticate(token)
@@ -34,7 +40,51 @@ def bearer(authenticator: Authenticator) -> Authenticate:
     return authenticate
 
 
-async def nobody(_: Mapping[str, str]) -> Actor:
+class Session(Protocol):
+    """An open session of a browser."""
+
+    @property
+    def actor(self) -> Actor: ...
+
+    @property
+    def csrf(self) -> str:
+        """Goes with every change, in the header `X-CSRF-Token`."""
+        ...
+
+
+class Sessions(Protocol):
+    """Knows whose cookie it is."""
+
+    async def authenticate(self, secret: str) -> Session:
+        """Raises: Unauthenticated."""
+        ...
+
+
+def bearer_or_session(authenticator: Authenticator, sessions: Sessions, cookies: Cookies) -> Authenticate:
+    """For doors that take a browser's cookie as well, from whoever sends no `Authorization`."""
+    by_token = bearer(authenticator)
+
+    async def authenticate(asked: Asked) -> Actor:
+        secret = cookies.read(asked, SESSION) if "authorization" not in asked.headers else None
+        if secret is None:
+            return await by_token(asked)
+        session = await sessions.authenticate(secret)
+        if asked.method not in SAFE:
+            require_same_site(asked)
+            if not same(asked.headers.get(CSRF, ""), session.csrf):
+                raise Forbidden("a change with a session's cookie needs its `csrf` in the header X-CSRF-Token")
+        return session.actor
+
+    return authenticate
+
+
+def require_same_site(asked: Asked) -> None:
+    """Browsers say whose page sends a request. Raises: Forbidden."""
+    if asked.headers.get("sec-fetch-site", "").lower() == "cross-site":
+        raise Forbidden("another site's page has sent this: nothing was done")
+
+
+async def nobody(_: Asked) -> Actor:
     """For doors without credentials."""
     raise Unauthenticated("this door knows no credentials")
 

@@ -60,6 +60,7 @@ STATUS: Mapping[type[BaseException], Shape] = {
     errors.LeaseLost: Shape(409, "lease_lost"),
     errors.Stale: Shape(412, "stale"),
     errors.LimitExceeded: Shape(429, "limit_exceeded"),
+    errors.UpstreamFailed: Shape(502, "upstream_failed"),
     errors.Unavailable: Shape(503, "unavailable"),
     errors.PenstockError: Shape(500, "defect"),
 }

@@ -76,7 +76,7 @@ def openapi(door: Door[Any], words: Mapping[str, Any], tags: Mapping[str, str]) 
     if door.description:
         document["info"]["description"] = door.description
     if any(route.auth is Auth.REQUIRED for route in shown):
-        document["components"]["securitySchemes"] = {_SCHEME: _BEARER}
+        document["components"]["securitySchemes"] = {_SCHEME: _BEARER, **_cookie(door)}
     return document
 
 
@@ -142,7 +142,8 @@ def _operation(door: Door[Any], route: Route[Any], schemas: _Schemas, examples: 
     if route.request is not None:
         operation["requestBody"] = _file() if route.stream else _request(route, schemas, examples)
     operation["responses"] = _responses(door, route, schemas, examples)
-    operation["security"] = [{_SCHEME: []}] if route.auth is Auth.REQUIRED else []
+    known = [_SCHEME, *_cookie(door)] if route.auth is Auth.REQUIRED else []
+    operation["security"] = [{scheme: []} for scheme in known]
     return operation
 
 
@@ -218,6 +219,8 @@ def _codes(door: Door[Any], route: Route[Any]) -> dict[int, dict[str, type[error
         kinds.append(errors.Stale)
     if route.auth is Auth.REQUIRED:
         kinds.append(errors.Unauthenticated)
+        if door.session_cookie is not None and route.method != "GET":
+            kinds.append(errors.Forbidden)
     if route.request is not None:
         kinds += [errors.TooLarge, errors.UnsupportedMediaType]
     found: dict[int, dict[str, type[errors.PenstockError]]] = {}
@@ -232,6 +235,17 @@ _BEARER: Json = {
     "scheme": "bearer",
     "description": "`Authorization: Bearer TOKEN`.",
 }
+
+
+def _cookie(door: Door[Any]) -> dict[str, Json]:
+    """The scheme of a door that takes a browser's session."""
+    if door.session_cookie is None:
+        return {}
+    told = (
+        "A browser's session; over https its name begins with `__Host-`. A change needs its `csrf` in `X-CSRF-Token`."
+    )
+    return {"session": {"type": "apiKey", "in": "cookie", "name": door.session_cookie, "description": told}}
+
 
 _IDEMPOTENCY: Json = {
     "name": "Idempotency-Key",

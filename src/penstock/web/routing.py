@@ -92,6 +92,21 @@ class Call(Generic[D]):
         return self._actor
 
     @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
+    @property
+    def scheme(self) -> str:
+        """By which the caller came: `http` or `https`, as far as a trusted proxy has told."""
+        return str(self.scope.get("scheme") or "http")
+
+    @property
+    def address(self) -> str:
+        """Where the caller is: the connection's other end, or who a trusted proxy says it is. "" where nobody knows."""
+        client = self.scope.get("client")
+        return str(client[0]) if client else ""
+
+    @property
     def token(self) -> str | None:
         """What stands in `Authorization: Bearer`, unchecked.
 
@@ -102,7 +117,7 @@ class Call(Generic[D]):
     async def authenticate(self) -> Actor:
         """Asks the door's authenticator. Raises: Unauthenticated."""
         if self._actor is None:
-            self._actor = await self._authenticate(self.headers)
+            self._actor = await self._authenticate(self)
         return self._actor
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -118,7 +133,7 @@ class Call(Generic[D]):
 
     async def reauthenticate(self) -> Actor:
         """Asks again: what a stream was opened with may have been taken away since. Raises: Unauthenticated, Unavailable."""
-        self._actor = await self._authenticate(self.headers)
+        self._actor = await self._authenticate(self)
         return self._actor
 
     async def gone(self) -> None:
@@ -170,6 +185,8 @@ class Route(Generic[D]):
     parse: Callable[[Call[D]], Any] | None = None
     """Parsing beyond types, before anybody asks who calls; its answer takes the body's place. Raises: Invalid."""
     query: type[msgspec.Struct] | None = None
+    open_query: bool = False
+    """Parameters that `query` does not name are nothing: others send browsers here, and add what they like."""
     response: Any = None
     """Type of the answer's body; None is no body, `bytes` content of any type."""
     stream: bool = False
@@ -236,10 +253,12 @@ class Door(Generic[D]):
         description: str = "",
         observe: Observe | None = None,
         lenient: bool = False,
+        session_cookie: str | None = None,
     ) -> None:
         """`lenient`: requests are read as ASP.NET Core does: paths and names of members count in any case, a slash at a
-        path's end and unknown parameters are nothing.
+        path's end and unknown parameters are nothing. `session_cookie`: its name, where `authenticate` takes one.
         """
+        self.session_cookie = session_cookie
         self.routes: list[Route[D]] = []
         self.context = context
         self.name = name
@@ -357,7 +376,7 @@ def _compile(route: Route[D], max_body: int, *, lenient: bool) -> _Compiled[D]:
     return _Compiled(
         route=route,
         bodies=bodies,
-        parameters=Parameters(route.query or _Nothing, open_ended=lenient),
+        parameters=Parameters(route.query or _Nothing, open_ended=lenient or route.open_query),
         empty=kind if _needs_nothing(kind) else None,
         max_body=route.max_body or max_body,
     )

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
 
+from penstock.web.proxies import Proxies
 from penstock.web.routing import ASGIApp
 from penstock.web.streaming import Receive, Scope, Send
 
@@ -21,7 +22,11 @@ class Site:
     """
 
     def __init__(
-        self, mounts: Mapping[str, ASGIApp], lifespan: Lifespan | None = None, caseless: Collection[str] = ()
+        self,
+        mounts: Mapping[str, ASGIApp],
+        lifespan: Lifespan | None = None,
+        caseless: Collection[str] = (),
+        proxies: Proxies | None = None,
     ) -> None:
         assert "" in mounts, "somebody must answer what nobody takes"
         assert mounts.keys() >= set(caseless), "a caseless prefix is none of the mounts"
@@ -30,11 +35,14 @@ class Site:
             for prefix, app in sorted(mounts.items(), key=lambda mount: -len(mount[0]))
         ]
         self._lifespan = lifespan
+        self._proxies = proxies or None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hands on."""
         kind = scope["type"]
         if kind == "http":
+            if self._proxies is not None:
+                scope = self._proxies.seen_through(scope)
             path: str = scope["path"]
             for prefix, caseless, app in self._mounts:
                 head = path[: len(prefix)]

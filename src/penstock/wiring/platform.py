@@ -33,9 +33,13 @@ from penstock.operations.bulk_running import BulkRunner
 from penstock.operations.context import Context
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials
+from penstock.operations.sessions import Sessions
 from penstock.operations.signing import Signing
+from penstock.operations.single_sign_on import Origin, SingleSignOn
 from penstock.outbound import Outbound
 from penstock.store import Store, people
+from penstock.web.cookies import Cookies
+from penstock.web.proxies import Proxies
 from penstock.web.routing import ASGIApp, Door
 from penstock.web.site import Site
 from penstock.wiring.front import Front, front_routes
@@ -60,6 +64,9 @@ class Platform:
     bulk: BulkRunner
     signing: Signing
     credentials: Credentials
+    sessions: Sessions
+    single_sign_on: SingleSignOn
+    origin: Origin
     cursor_key: bytes
     blobs: Blobs
     sealer: Sealer
@@ -79,8 +86,11 @@ class Platform:
             client = Outbound(allow)
             calls = Calls(store, client, keys)
             operations = Context(store, engine, keys, calls)
-            own = address(settings.host, settings.port)
+            key, own = _installation_key(store), address(settings.host, settings.port)
             issued = Signing(store, keys, own, settings.public_url)
+            origin = Origin(settings.public_url or own)
+            credentials = Credentials(operations, issued, int(settings.token_lifetime.total_seconds()))
+            sessions = Sessions(operations, credentials, key, settings.session_lifetime, settings.session_idle)
             return cls(
                 settings=settings,
                 store=store,
@@ -92,8 +102,11 @@ class Platform:
                 calls=calls,
                 operations=operations,
                 signing=issued,
-                credentials=Credentials(operations, issued, int(settings.token_lifetime.total_seconds())),
-                cursor_key=_installation_key(store),
+                credentials=credentials,
+                sessions=sessions,
+                single_sign_on=SingleSignOn(operations, client, sessions, key, origin),
+                origin=origin,
+                cursor_key=key,
                 blobs=blobs,
                 sealer=Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key)),
             )
@@ -141,7 +154,16 @@ class Platform:
         settings = self.settings
         documents = Documents(self.operations, self.blobs, settings.max_document_size)
         pace = settings.upload_timeout.total_seconds()
-        native = Native(self.operations, self.credentials, self.cursor_key, documents, pace)
+        native = Native(
+            operations=self.operations,
+            credentials=self.credentials,
+            cursor_key=self.cursor_key,
+            documents=documents,
+            patience=pace,
+            sessions=self.sessions,
+            single_sign_on=self.single_sign_on,
+            cookies=Cookies(settings.public_url),
+        )
         api = routes.door(native, self.settings.max_body_size)
         given = executions.Executions(self.operations, self.credentials, self.cursor_key)
         workflows = executions.door(given, self.settings.max_body_size)
@@ -160,7 +182,13 @@ class Platform:
             **dict.fromkeys(cloudio.MOUNTS, others),
             "": others,
         }
-        return Site(mounts, self.running, caseless=[executions.MOUNT])
+        return Site(mounts, self.running, [executions.MOUNT], Proxies(settings.trusted_proxies))
+
+    def listening(self, url: str) -> None:
+        """The server has its port now, which may have been anyone: browsers come there, unless the operator said where."""
+        self.signing.bound(url)
+        if self.settings.public_url is None:
+            self.origin.url = url
 
 
 def _calm_collector() -> None:

@@ -35,7 +35,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
                 url = address(host, bound)
-                platform.signing.bound(url)
+                platform.listening(url)
                 if started is not None:
                     started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
@@ -54,7 +54,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # nothing here believes what a caller says of his address
+        proxy_headers=False,  # `web.proxies` reads them, where the operator has named a proxy
         date_header=False,
         timeout_graceful_shutdown=5,
         backlog=4096,

@@ -104,7 +104,8 @@ def _increment(*, of_process: bool) -> Any:
 
 async def log_in(call: CloudioCall) -> models.NewSession:
     name, secret = mapping.parse_credentials(call.headers)
-    return mapping.render_new_session(await call.door.credentials.open_session(name, secret, call.door.key))
+    session = await call.door.credentials.open_session(name, secret, call.door.key, call.address)
+    return mapping.render_new_session(session)
 
 
 async def session(call: CloudioCall) -> models.Session:

@@ -458,6 +458,30 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     if postgresql:
         op.create_index("journal_unfed", "journal", ["jid"], postgresql_where=sa.text("feed IS NULL"))
     op.create_table(
+        "login_failures",
+        text("subject"),
+        big("failures"),
+        big("last_at"),
+        big("blocked_until"),
+        sa.PrimaryKeyConstraint("subject", name=op.f("login_failures_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("login_failures_age", "login_failures", ["last_at"])
+    op.create_table(
+        "login_states",
+        text("state_hash"),
+        big("tid"),
+        text("provider"),
+        text("browser_hash"),
+        text("return_to"),
+        big("expires_at"),
+        sa.PrimaryKeyConstraint("state_hash", name=op.f("login_states_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("login_states_expiry", "login_states", ["expires_at"])
+    op.create_table(
         "memberships",
         big("gid"),
         big("uid"),
@@ -585,6 +609,34 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     op.create_index("processes_status", "processes", ["tid", "status", "created_at", "pid", "vid"])
     op.create_index("processes_version", "processes", ["vid", "created_at", "pid"])
     op.create_table(
+        "provider_users",
+        big("tid"),
+        text("issuer"),
+        text("subject"),
+        big("uid"),
+        big("created_at"),
+        sa.PrimaryKeyConstraint("tid", "issuer", "subject", name=op.f("provider_users_pkey")),
+        sa.UniqueConstraint("uid", "issuer", name=op.f("provider_users_uid_issuer_key")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "providers",
+        big("tid"),
+        text("name"),
+        text("document"),
+        text("key", nullable=True),
+        text("secret", nullable=True),
+        big("revision"),
+        big("created_at"),
+        text("created_by"),
+        big("modified_at"),
+        text("modified_by"),
+        sa.PrimaryKeyConstraint("tid", "name", name=op.f("providers_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "receivers",
         big("rid"),
         big("tid"),
@@ -692,6 +744,25 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "sessions",
+        text("session_hash"),
+        text("id"),
+        big("tid"),
+        text("principal"),
+        big("created_at"),
+        big("seen_at"),
+        big("expires_at"),
+        text("provider", nullable=True),
+        text("address"),
+        text("agent"),
+        sa.PrimaryKeyConstraint("session_hash", name=op.f("sessions_pkey")),
+        sa.UniqueConstraint("id", name=op.f("sessions_id_key")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("sessions_expiry", "sessions", ["expires_at"])
+    op.create_index("sessions_principal", "sessions", ["tid", "principal"])
     op.create_table(
         "signing_keys",
         text("kid"),

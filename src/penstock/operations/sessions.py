@@ -1,0 +1,228 @@
+"""Sessions of browsers: a password or a provider opens one, its cookie's secret speaks for the user until it is closed or ends.
+
+A session is a row, so that it can be ended: a node believes what it remembers of one for two seconds at most, and not once it
+hears that the tenant's people have changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from concurrent.futures import Future
+from datetime import timedelta
+
+import msgspec
+
+from penstock.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from penstock.identity.model import Actor, Kind
+from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret, proof
+from penstock.operations.context import Context, Remembered, new_uuid
+from penstock.operations.people import Credentials, actor_of
+from penstock.store import journal, people, sessions
+from penstock.store.rows import Tx
+from penstock.store.sessions import Row
+
+log = logging.getLogger(__name__)
+PREFIX = "pb"
+REMEMBERED_SECONDS = 2.0
+MOST_REMEMBERED = 10_000
+SEEN_EVERY = 5 * 60 * 1000
+"""Milliseconds between two notes that a session is in use, at least: a request costs no write."""
+LONGEST_AGENT, LONGEST_SECRET = 200, 100
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """One log-in of a browser. Times in milliseconds."""
+
+    id: str
+    actor: Actor
+    csrf: str
+    """What goes with each change, and only pages of ours can read: a page of somebody else's can send the cookie, not this."""
+    created_at: int
+    seen_at: int
+    expires_at: int
+    """At the latest; sooner when it is not used."""
+    provider: str | None
+    address: str
+    agent: str
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """`secret` is the cookie's value, shown this once."""
+
+    secret: str
+    session: Session
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where somebody logs in from. `replaced`: the cookie that the browser had."""
+
+    address: str = ""
+    agent: str = ""
+    replaced: str | None = None
+
+
+class Sessions:
+    """One for the whole server."""
+
+    def __init__(
+        self, ctx: Context, credentials: Credentials, key: bytes, lifetime: timedelta, idle: timedelta
+    ) -> None:
+        """`key` is the installation's: what proves a session's own page is made with it."""
+        self._ctx = ctx
+        self._credentials = credentials
+        self._key = key
+        self._lifetime = int(lifetime.total_seconds() * 1000)
+        self._idle = int(idle.total_seconds() * 1000)
+        self._known: Remembered[str, tuple[float, int, Session]] = Remembered(MOST_REMEMBERED)
+        """Until when it is believed, by the clock that never jumps, and when it was asked, in changes."""
+        self._changes = 0
+        self._changed: dict[int, int] = {}
+        self._changed_all = 0
+        self._listening = False
+
+    @property
+    def seconds(self) -> int:
+        """How long a browser is to keep the cookie."""
+        return self._lifetime // 1000
+
+    # -- opening -------------------------------------------------------------------------------------------------------
+
+    async def log_in(self, email: str, password: str, tenant: str | None, place: Place) -> Opened:
+        """With a password. `tenant` is a code.
+
+        Raises: Unauthenticated, LimitExceeded, Conflict where the password fits the address in several tenants.
+        """
+        fitting = await self._credentials.users_of(email, password, place.address, tenant)
+        if len(fitting) > 1:
+            codes = ", ".join(sorted(user.tenant for user in fitting))
+            raise Conflict(f"this address and password are good in several tenants: say which, of {codes}")
+        (user,) = fitting
+        secret = new_session_secret()
+
+        def unit(tx: Tx) -> str:
+            return self.open(tx, secret, user.tid, f"user:{user.id}", place, None)
+
+        await self._ctx.store.submit_async(unit)
+        return Opened(secret, await self.authenticate(secret))
+
+    def open(self, tx: Tx, secret: str, tid: int, principal: str, place: Place, provider: str | None) -> str:
+        """In a unit; answers the session's id. The one the browser had before is closed: its secret stays behind."""
+        id, agent = new_uuid(), _printable(place.agent)[:LONGEST_AGENT]
+        if place.replaced is not None:
+            self._close(tx, hash_secret(place.replaced))
+        row = Row(
+            hash_secret(secret), id, tid, principal, tx.now, tx.now, tx.now + self._lifetime, provider, place.address, agent
+        )  # fmt: skip
+        sessions.open(tx, row)
+        data = {"address": place.address, "agent": agent, "provider": provider, "expires_at": row.expires_at}
+        journal.record(tx, tid, principal, "session.opened", "session", id, data)
+        return id
+
+    # -- using ---------------------------------------------------------------------------------------------------------
+
+    async def authenticate(self, secret: str) -> Session:
+        """Whose session it is. Raises: Unauthenticated."""
+        if not self._listening:
+            self._listening = True
+            self._ctx.store.listen(self._heard)
+        hashed = hash_secret(secret[:LONGEST_SECRET])
+        now = time.monotonic()
+        known = self._known.get(hashed)
+        if known is not None and known[0] > now and self._still_so(known[1], known[2].actor.tenant.tid):
+            return known[2]
+        asked = self._changes
+        found = await self._ctx.store.async_read(lambda read: sessions.session(read, hashed))
+        row, who, at = found or (None, None, 0)
+        left = 0 if row is None else min(row.expires_at, row.seen_at + self._idle) - at
+        if row is None or who is None or who.disabled or left <= 0:
+            self._known.pop(hashed, None)
+            raise Unauthenticated("the session is not open (any more): log in")
+        session = self._session(row, actor_of(who))
+        self._known[hashed] = (now + min(REMEMBERED_SECONDS, left / 1000), asked, session)
+        if at - row.seen_at > min(SEEN_EVERY, self._idle // 4):
+            noted: Future[None] = self._ctx.store.submit(lambda tx: sessions.seen(tx, hashed), low=True)
+            noted.add_done_callback(_tell)
+        return session
+
+    def _session(self, row: Row, actor: Actor) -> Session:
+        return Session(
+            id=row.id,
+            actor=actor,
+            csrf=proof(f"csrf {row.id}", self._key),
+            created_at=row.created_at,
+            seen_at=row.seen_at,
+            expires_at=row.expires_at,
+            provider=row.provider,
+            address=row.address,
+            agent=row.agent,
+        )
+
+    def _still_so(self, asked: int, tid: int) -> bool:
+        return asked >= self._changed_all and asked >= self._changed.get(tid, 0)
+
+    def _heard(self, payloads: list[str]) -> None:
+        """This node or another has changed people or closed a session (`who:TID`), or notices may have been missed (`*`)."""
+        for payload in payloads:
+            kind, _, rest = payload.partition(":")
+            if kind == people.CHANGED:
+                self._changes += 1
+                self._changed[int(rest)] = self._changes
+            elif kind == "*":
+                self._changes += 1
+                self._changed_all = self._changes
+
+    # -- closing -------------------------------------------------------------------------------------------------------
+
+    async def log_out(self, secret: str) -> None:
+        """Close the session of this secret; one that is closed already stays so."""
+        hashed = hash_secret(secret[:LONGEST_SECRET])
+        await self._ctx.store.submit_async(lambda tx: self._close(tx, hashed))
+
+    def _close(self, tx: Tx, session_hash: str) -> None:
+        row = sessions.get(tx, session_hash)
+        if row is None:
+            return
+        sessions.close(tx, session_hash)
+        people.changed(tx, row.tid)
+        journal.record(tx, row.tid, row.principal, "session.closed", "session", row.id, {})
+
+    async def listed(self, actor: Actor) -> list[Session]:
+        """One's own that are open, newest first. Raises: Forbidden (an application)."""
+        _require_user(actor)
+        tid, principal = actor.tenant.tid, actor.principal
+        rows, now = await self._ctx.store.async_read(lambda read: (sessions.of(read, tid, principal), read.now()))
+        return [self._session(row, actor) for row in rows if min(row.expires_at, row.seen_at + self._idle) > now]
+
+    async def close_own(self, actor: Actor, id: str) -> None:
+        """Close one of one's own sessions. Raises: Forbidden (an application), NotFound."""
+        _require_user(actor)
+
+        def unit(tx: Tx) -> None:
+            for row in sessions.of(tx, actor.tenant.tid, actor.principal):
+                if row.id == id:
+                    self._close(tx, row.session_hash)
+                    return
+            raise NotFound("session", id)
+
+        await self._ctx.store.submit_async(unit)
+
+
+def new_session_secret() -> str:
+    return new_secret(PREFIX, secrets.token_bytes(RANDOM_BYTES))
+
+
+def _require_user(actor: Actor) -> None:
+    if actor.kind is not Kind.USER:
+        raise Forbidden("only users have sessions")
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def _tell(noted: Future[None]) -> None:
+    error = noted.exception()
+    if error is not None:
+        log.warning("that a session is in use was not noted: %s", error)
