@@ -215,9 +215,9 @@ def test_keys_are_rotated_by_the_command_and_the_old_one_can_go(tmp_path, endpoi
         environment = {**os.environ, "PENSTOCK_SECRET_KEY_FILE": str(path)}
         command = [sys.executable, "-m", "penstock", "rotate-keys", "--data", str(server.data), "--json"]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert json.loads(done.stdout)["message"].startswith(
-            "1 secrets, 1 access keys, 1 signing keys are encrypted anew"
-        )
+        told = json.loads(done.stdout)["message"]
+        assert told.startswith("encrypted anew with the key ")
+        assert told.endswith(": secrets 1, access keys 1, providers' secrets 0, signing keys 1")
         path.write_text(new)
         server.start()
         api = server.client(api.token)

@@ -67,10 +67,10 @@ def rotate_keys(settings: Settings, *, signing: bool = False) -> str:
         done, unreadable = asyncio.run(rotate(store, keys))
     finally:
         store.close()
-    told = ", ".join(f"{count} {word}" for word, count in done.items())
+    told = f"encrypted anew with the key {keys.newest}: {', '.join(f'{word} {count}' for word, count in done.items())}"
     if unreadable:
-        raise Invalid(f"{told} are encrypted anew; these could not be read: {'; '.join(unreadable)}")
-    return f"{told} are encrypted anew, with the key {keys.newest}"
+        raise Invalid(f"{told}; these could not be read: {'; '.join(unreadable)}")
+    return told
 
 
 def verify_audit(
