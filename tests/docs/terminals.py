@@ -21,6 +21,8 @@ from docs.pages import ROOT, Block, tracked
 
 SECONDS = 60
 """What a block may take."""
+PATIENCE = 10.0
+"""Seconds for what is asked to end, before it is killed."""
 
 # Each name it reads is a file with a block; a block that fails ends the shell, as `set -e` has it.
 _SHELL = """
@@ -167,7 +169,7 @@ class Busy:
 
 def end_session(shell: subprocess.Popen[bytes]) -> None:
     """Everything that was started in this terminal: politely, then not."""
-    for how, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+    for how, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
         for pid in _session(shell.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, how)
