@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from docs.pages import Block, Page
-from docs.terminals import Busy, Shell, Told, copied, environment, first_missing
+from docs.terminals import SECONDS, Busy, Shell, Told, copied, environment, first_missing
 
-LONG = {"make demo": 170}
-"""Seconds for a block with such a line, where a minute may be too little."""
+LONG = {"make demo": 300.0, "demo.py": 300.0}
+"""Seconds for a block with such a line, where that is not enough."""
 
 
 class Reader:
@@ -37,7 +37,7 @@ class Reader:
             self._opens(block)
         else:
             text = self._placed(block.text)
-            seconds = max((wait for line, wait in LONG.items() if line in text), default=60)
+            seconds = max((wait for line, wait in LONG.items() if line in text), default=SECONDS)
             output = self._shell.run(block, text, seconds)
             missing = first_missing(self._placed(block.shown), output)
             if missing is not None:

@@ -19,8 +19,10 @@ from pathlib import Path
 
 from docs.pages import ROOT, Block, tracked
 
-SECONDS = 60
-"""What a block may take."""
+SECONDS = 120.0
+"""What a block may take; on an idle machine the slowest takes a tenth of it."""
+PATIENCE = 10.0
+"""Seconds for what is asked to end, before it is killed."""
 
 # Each name it reads is a file with a block; a block that fails ends the shell, as `set -e` has it.
 _SHELL = """
@@ -155,7 +157,7 @@ class Busy:
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGINT)
         try:
-            code = self.process.wait(SECONDS)
+            code = self.process.wait(60)
         except subprocess.TimeoutExpired:
             raise Told(f"{self.block}: Ctrl-C does not end it\n{self._log.read_text()}") from None
         if code not in {0, 130, -signal.SIGINT}:
@@ -167,7 +169,7 @@ class Busy:
 
 def end_session(shell: subprocess.Popen[bytes]) -> None:
     """Everything that was started in this terminal: politely, then not."""
-    for how, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+    for how, patience in ((signal.SIGTERM, PATIENCE), (signal.SIGKILL, 5.0)):
         for pid in _session(shell.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, how)

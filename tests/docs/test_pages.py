@@ -32,7 +32,7 @@ def uses_postgresql(page: Page) -> bool:
 
 
 def parameter(page: Page) -> object:
-    marks = [pytest.mark.slow, pytest.mark.timeout(300)]
+    marks = [pytest.mark.slow, pytest.mark.timeout(900)]
     return pytest.param(page, id=page.name, marks=[*marks, pytest.mark.postgres] if uses_postgresql(page) else marks)
 
 

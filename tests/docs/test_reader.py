@@ -105,7 +105,8 @@ def test_places_are_put_in_and_nothing_else(read):
     )
 
 
-def test_nothing_is_left_running(read, tmp_path):
+def test_nothing_is_left_running(read, tmp_path, monkeypatch):
+    monkeypatch.setattr("docs.terminals.PATIENCE", 0.3)
     with pytest.raises(Told):
         read(f"""
             ~~~sh
