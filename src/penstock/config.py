@@ -245,7 +245,13 @@ def _is_address(text: str) -> bool:
     except ValueError:
         return False
     named = all(each.isalnum() or each in "-.:[]" for each in parts.netloc)
-    return plain and named and parts.scheme in {"http", "https"} and text == f"{parts.scheme}://{parts.netloc}"
+    return (
+        plain
+        and named
+        and text.isascii()
+        and parts.scheme in {"http", "https"}
+        and text == f"{parts.scheme}://{parts.netloc}"
+    )
 
 
 def _without_password(url: str | None) -> str | None:

@@ -67,10 +67,6 @@ class Signing:
         """The server listens here: port 0 is known only now."""
         self.issuer = self._public_url or address
 
-    async def now(self) -> int:
-        """The database's clock, in milliseconds, asked anew."""
-        return await self._store.async_read(lambda read: read.now(), single=True)
-
     async def sign(self, claims: dict[str, Any]) -> str:
         """A token that says so, with our name and audience on it. Raises: Unavailable."""
         if self._stale or self._private is None:
@@ -107,7 +103,11 @@ class Signing:
     async def published(self) -> list[dict[str, str]]:
         """The public keys as a JWK Set has them, the one that signs last. Raises: Unavailable."""
         if self._stale or self._known is None:
-            await self._load()
+            try:
+                await self._load()
+            except Unavailable:
+                if self._known is None:
+                    raise  # else what was known last is better than nothing
         assert self._known is not None
         return [signed.published(row.kid, msgspec.json.decode(row.public)) for row in self._known.rows]
 
