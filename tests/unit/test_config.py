@@ -83,7 +83,7 @@ def test_the_environment_is_text(variable, text, value):
         ("", {"PENSTOCK_SECRET_KEY_FILE": "/does/not/exist"}, "cannot read the secret's file /does/not/exist"),
         ("signing_key_days = 0", {}, "signing_key_days must be from 1 to 3650"),
         ("public_url = 'flows.example.com'", {}, "public_url must be https://HOST"),
-        ("public_url = 'https://flows.example.com/'", {}, "public_url must be"),
+        ("public_url = 'https://flows.example.com/a'", {}, "public_url must be"),
         ("public_url = 'https://me@flows.example.com'", {}, "public_url must be"),
         ("public_url = 'https://flows.example.com:x'", {}, "public_url must be"),
         ("public_url = 'ftp://flows.example.com'", {}, "public_url must be"),
@@ -98,7 +98,9 @@ def test_what_is_wrong_is_said(file, toml, env, text):
         load(file(toml), env)
 
 
-@pytest.mark.parametrize("url", ["https://flows.example.com", "http://127.0.0.1:8080", "http://[::1]:80"])
+@pytest.mark.parametrize(
+    "url", ["https://flows.example.com", "https://flows.example.com/", "http://127.0.0.1:8080", "http://[::1]:80"]
+)
 def test_a_public_url_is_an_address(url):
     assert load(None, {"PENSTOCK_PUBLIC_URL": url}).settings.public_url == url
 

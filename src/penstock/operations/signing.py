@@ -53,8 +53,8 @@ class Signing:
         """`address`: this server's own, which is the issuer where nobody has set a `public_url`."""
         self._store = store
         self._keys = keys
-        self._public_url = public_url
-        self.issuer = public_url or address
+        self._public_url = None if public_url is None else public_url.rstrip("/")
+        self.issuer = self._public_url or address
         self._listening = False
         self._stale = True
         self._known: _Known | None = None
