@@ -283,8 +283,9 @@ def _is_address(text: str) -> bool:
         plain = parts.hostname is not None and parts.port != 0
     except ValueError:
         return False
-    named = all(each.isalnum() or each in "-.:[]" for each in parts.netloc)
-    return plain and named and parts.scheme in {"http", "https"} and text == f"{parts.scheme}://{parts.netloc}"
+    named = text.isascii() and all(each.isalnum() or each in "-.:[]" for each in parts.netloc)
+    whole = text.removesuffix("/") == f"{parts.scheme}://{parts.netloc}"
+    return plain and named and whole and parts.scheme in {"http", "https"}
 
 
 def _without_password(url: str | None) -> str | None:

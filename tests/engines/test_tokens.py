@@ -388,6 +388,12 @@ def test_a_server_whose_signing_key_cannot_be_read_does_not_start_and_says_what_
     Platform.build(Settings(database_url=url, secret_key=new)).close()
 
 
+def test_on_postgresql_a_server_without_a_key_does_not_start_and_says_what_to_do(postgres_url, tmp_path):
+    with pytest.raises(Invalid, match="penstock generate-key"):
+        Platform.build(Settings(database_url=postgres_url, data_dir=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_access_keys_are_encrypted_anew(play):
     new = encode_key(os.urandom(32))
 

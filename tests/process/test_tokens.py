@@ -160,7 +160,7 @@ def test_an_expired_token_is_a_401(tmp_path: Path):
 
 def test_tokens_of_another_installation_or_issuer_are_refused(tmp_path: Path, server: Server, ana: Api):
     url = "https://flows.example.com"
-    with serving(tmp_path, PENSTOCK_PUBLIC_URL=url) as other:
+    with serving(tmp_path, PENSTOCK_PUBLIC_URL=f"{url}/") as other:
         api = other.application()
         assert api.token is not None
         assert json.loads(base64.urlsafe_b64decode(api.token.split(".")[1] + "=="))["iss"] == url
@@ -384,6 +384,6 @@ def test_a_key_that_is_none_is_told_in_one_line(tmp_path: Path):
 
 
 def test_a_public_url_that_is_none_is_told(tmp_path: Path):
-    refused = penstock("serve", PENSTOCK_DATA_DIR=str(tmp_path), PENSTOCK_PUBLIC_URL="https://x.example.com/flows/")
+    refused = penstock("serve", PENSTOCK_DATA_DIR=str(tmp_path), PENSTOCK_PUBLIC_URL="https://x.example.com/flows")
     assert refused.returncode == 1
     assert "public_url must be" in refused.stderr

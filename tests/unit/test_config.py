@@ -81,12 +81,28 @@ def test_the_environment_is_text(variable, text, value):
         ("[outbound]\nallow = ['10.0.0.0/33']", {}, "'10.0.0.0/33' is not a network"),
         ("port = 1\n", {"PENSTOCK_SECRET_KEY": "a", "PENSTOCK_SECRET_KEY_FILE": __file__}, "secret_key is given twice"),
         ("", {"PENSTOCK_SECRET_KEY_FILE": "/does/not/exist"}, "cannot read the secret's file /does/not/exist"),
+        ("signing_key_days = 0", {}, "signing_key_days must be from 1 to 3650"),
+        ("public_url = 'flows.example.com'", {}, "public_url must be https://HOST"),
+        ("public_url = 'https://flows.example.com/a'", {}, "public_url must be"),
+        ("public_url = 'https://me@flows.example.com'", {}, "public_url must be"),
+        ("public_url = 'https://flows.example.com:x'", {}, "public_url must be"),
+        ("public_url = 'ftp://flows.example.com'", {}, "public_url must be"),
+        ("public_url = 'https://'", {}, "public_url must be"),
+        ("public_url = 'https://ü.example'", {}, "public_url must be"),
+        ("public_url = 'https://flows.example.com?a'", {}, "public_url must be"),
         ("a = [", {}, "is not TOML"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(file, toml, env, text):
     with pytest.raises(Invalid, match=text):
         load(file(toml), env)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://flows.example.com", "https://flows.example.com/", "http://127.0.0.1:8080", "http://[::1]:80"]
+)
+def test_a_public_url_is_an_address(url):
+    assert load(None, {"PENSTOCK_PUBLIC_URL": url}).settings.public_url == url
 
 
 def test_every_problem_is_said_at_once():

@@ -211,12 +211,8 @@ class Credentials:
         known = self._known.get(hashed)
         if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
             return known[2]
-        if known is not None:
-            pass  # its signature was good when it came first; whether its time is up, the row says
-        elif is_signed(token):
-            await self._signing.check(token)
-        elif not token.startswith(TOKEN):
-            raise Refused("the token is not of a form that is issued here")
+        if known is None:  # else its signature was good when it came first, and whether its time is up the row says
+            await self._require_form(token)
         asked = self._changes
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed, AUDIENCE))
         if found is None or found.disabled or found.left <= 0:
@@ -227,6 +223,13 @@ class Credentials:
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
         return actor
+
+    async def _require_form(self, token: str) -> None:
+        """Raises: Unauthenticated for what was not issued here, before the database is asked."""
+        if is_signed(token):
+            await self._signing.check(token)
+        elif not token.startswith(TOKEN):
+            raise Refused("the token is not of a form that is issued here")
 
     async def access_key(self, ak: str) -> tuple[str, Actor]:
         """The SK that requests of this AK are signed with, and whom they speak for.

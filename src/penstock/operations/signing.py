@@ -53,8 +53,8 @@ class Signing:
         """`address`: this server's own, which is the issuer where nobody has set a `public_url`."""
         self._store = store
         self._keys = keys
-        self._public_url = public_url
-        self.issuer = public_url or address
+        self._public_url = None if public_url is None else public_url.rstrip("/")
+        self.issuer = self._public_url or address
         self._listening = False
         self._stale = True
         self._known: _Known | None = None
@@ -66,10 +66,6 @@ class Signing:
     def bound(self, address: str) -> None:
         """The server listens here: port 0 is known only now."""
         self.issuer = self._public_url or address
-
-    async def now(self) -> int:
-        """The database's clock, in milliseconds, asked anew."""
-        return await self._store.async_read(lambda read: read.now(), single=True)
 
     async def sign(self, claims: dict[str, Any]) -> str:
         """A token that says so, with our name and audience on it. Raises: Unavailable."""
@@ -107,7 +103,11 @@ class Signing:
     async def published(self) -> list[dict[str, str]]:
         """The public keys as a JWK Set has them, the one that signs last. Raises: Unavailable."""
         if self._stale or self._known is None:
-            await self._load()
+            try:
+                await self._load()
+            except Unavailable:
+                if self._known is None:
+                    raise  # else what was known last is better than nothing
         assert self._known is not None
         return [signed.published(row.kid, msgspec.json.decode(row.public)) for row in self._known.rows]
 
