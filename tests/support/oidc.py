@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -98,7 +98,7 @@ class Browser:
         self.server = server
         self.http = httpx.Client(trust_env=False, timeout=30, headers={"accept": "text/html,application/json;q=0.9"})
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
