@@ -93,6 +93,9 @@ def test_an_idempotency_key_is_documented_where_it_does_something(server: Server
         "revokeToken",
         "revokeUserTokens",
         "revokeApplicationTokens",
+        "openSession",
+        "closeSession",
+        "closeMySession",
     }
     assert told == changing - without
 

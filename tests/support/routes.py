@@ -11,6 +11,8 @@ from penstock.web.routing import Route
 DEFINITION = {"penstock": 1, "code": "of_a_test", "nodes": {"work": {"kind": "job", "topic": "of_a_test"}}}
 
 BODIES: dict[str, Any] = {
+    "openSession": {"email": "nobody@example.com", "password": "nothing"},
+    "createProvider": {"code": "no code", "name": "x", "issuer": "x", "client_id": "x"},
     "createToken": {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "nothing"},
     "deployDefinition": DEFINITION,
     "validateDefinition": DEFINITION,
@@ -61,7 +63,7 @@ BODIES: dict[str, Any] = {
 """By operation; what is not here takes `{}`."""
 
 NAMED = {route.operation: route for route in ROUTES}
-PUBLIC = {"createToken"}
+PUBLIC = {"createToken", "openSession", "listLogins", "finishLogin", "beginLogin"}
 MAKING = {"putSecret", "putConnection"}
 """What they name need not be there: they make it."""
 WITH_ID = [route for route in ROUTES if "{" in route.path and route.operation not in MAKING]
@@ -89,6 +91,8 @@ def path_of(route: Route[Any], **ids: Any) -> str:
         "code": "no_such_code",
         "key": "a_key",
         "name": name,
+        "tenant": "no_such_tenant",
+        "provider": "no_such_provider",
         "number": 1,
         "document": unknown,
         "ak": "NO_SUCH_AK",

@@ -17,7 +17,7 @@ from penstock.web.examples import Examples
 from penstock.web.routing import Door
 
 LIMIT = 1024 * 1024
-NOBODY: Any = SimpleNamespace(credentials=None)
+NOBODY: Any = SimpleNamespace(credentials=None, sessions=None, cookies=None)
 DOORS = {"native": native.door(NOBODY, LIMIT), "executions": executions.door(NOBODY, LIMIT)}
 
 
