@@ -15,7 +15,7 @@ from store.making import counter, held, increment, processes, put_value, row, va
 
 
 def tenant(tid, code):
-    return lambda tx: tx.put(TENANTS, (tid, f"id {tid}", code, "", 0, "none", 0, 1))
+    return lambda tx: tx.put(TENANTS, (tid, f"id {tid}", code, "", 0, "none", 0, 0, "{}", 1))
 
 
 def test_units_run_in_the_order_of_arrival(store):
@@ -149,7 +149,7 @@ def test_a_unique_value_may_move_from_one_row_to_another_in_a_group(store):
     store.submit(tenant(1, "acme")).result(10)
 
     def move(tx):
-        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 1))
+        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 0, "{}", 1))
         tx.delete(TENANTS, (1,))
 
     store.submit(move).result(10)
@@ -330,7 +330,7 @@ def test_what_a_failed_group_cached_is_gone(store):
     def poison(tx):
         tx.cache("tenant", 2, "there")
         tx.uncache("tenant", 1)
-        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 1))
+        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 0, "{}", 1))
 
     store.submit(lambda tx: tx.cache("tenant", 1, "there")).result(10)
     with pytest.raises(errors.AlreadyExists):

@@ -258,5 +258,6 @@ TOPICS = {
     "Applications": "Programs of the tenant, with a secret each.",
     "Permissions and approval": "Who may do what with a definition, and which version is in use.",
     "Tenant": "What the tenant has chosen.",
+    "Installation": "Tenants and what they may use, for operators.",
 }
 """The order is the table's."""

@@ -14,6 +14,7 @@ from penstock.api import (
     people,
     processes,
     schedules,
+    tenants,
     work,
 )
 from penstock.api.door import Native
@@ -35,6 +36,7 @@ ROUTES = (
     *connections.ROUTES,
     *events.ROUTES,
     *people.ROUTES,
+    *tenants.ROUTES,
 )
 
 
