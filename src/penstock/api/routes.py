@@ -21,7 +21,7 @@ from penstock.api.door import Native
 from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer
 from penstock.web.openapi import describe
-from penstock.web.routing import Door
+from penstock.web.routing import Admit, Door
 
 PREFIX = "/api/v1"
 ROUTES = (
@@ -40,7 +40,7 @@ ROUTES = (
 )
 
 
-def door(native: Native, max_body: int) -> Door[Native]:
+def door(native: Native, max_body: int, admit: Admit | None = None) -> Door[Native]:
     """The native door, with its OpenAPI document and page."""
     made = Door(
         ROUTES,
@@ -50,6 +50,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         version=penstock.__version__,
         prefix=PREFIX,
         authenticate=bearer(native.credentials),
+        admit=admit,
         max_body=max_body,
         description="Definitions, processes, bulk operations, items, jobs, values, messages, documents, schedules, secrets, audit and events; people and what they may.",
     )
