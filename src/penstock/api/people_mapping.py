@@ -110,6 +110,7 @@ def render_installed(view: views.Installed) -> tenant_models.Installed:
         disabled=view.disabled,
         quotas=tenant_models.Quotas(**msgspec.structs.asdict(view.quotas)),
         created_at=format_time(view.created_at),
+        revision=view.revision,
     )
 
 

@@ -28,6 +28,7 @@ class Installed(Answer, frozen=True, kw_only=True):
     disabled: bool
     quotas: Quotas
     created_at: str
+    revision: int
 
 
 class Administrator(Answer, frozen=True, kw_only=True):

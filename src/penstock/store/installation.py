@@ -25,7 +25,11 @@ _PAGE = select(*tables.tenants.columns).where(_t.tid > bindparam("after")).order
 _ANY = select(_t.tid).limit(1)
 _OPERATORS = (
     select(func.count())
-    .where(_u.tid.in_(select(tables.tenants.c.tid)), _u.roles != literal_column("'[]'"), _u.disabled == 0)
+    .where(
+        _u.tid.in_(select(tables.tenants.c.tid).where(tables.tenants.c.disabled == 0)),
+        _u.roles != literal_column("'[]'"),
+        _u.disabled == 0,
+    )
     .where(_u.roles.contains(f'"{OPERATOR}"'), _u.uid != bindparam("but"))
 )
 _NAMED = select(*tables.applications.columns).where(_a.tid == bindparam("tid"), _a.name == bindparam("name"))
