@@ -83,7 +83,7 @@ def test_processes_that_end_at_once_are_not_held_up_by_a_small_quota(play):
 def test_a_start_that_fails_takes_no_place(play):
     async def journey(stage: Stage) -> None:
         limited(stage, 2)
-        await stage.deploy({**WAITS, "schemas": {"input": {"type": "object", "required": ["a"]}}})
+        await stage.deploy({**WAITS, "data": {"input": {"type": "object", "required": ["a"]}}})
         await stage.deploy({**WAITS, "code": "takes"})
         id = await stage.start("takes", id="00000000-0000-4000-8000-000000000001")
         for _ in range(5):
