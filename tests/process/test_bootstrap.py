@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,51 +11,15 @@ from typing import Any
 import pytest
 
 from penstock.client import Client
+from process.installing import EMAIL, Installation
 from support import postgres
-from support.server import Refused, Server
-
-EMAIL = "ada@example.com"
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+from support.server import Refused
 
 
 @pytest.fixture(scope="module")
 def database_server() -> Iterator[postgres.Postgres]:
     with postgres.running() as running:
         yield running
-
-
-class Installation:
-    """A database without a tenant, and the commands on it."""
-
-    def __init__(self, folder: Path, url: str | None) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        self.data.mkdir()
-        self.environment = {"PENSTOCK_DATA_DIR": str(self.data), "PENSTOCK_SECRET_KEY": "A" * 43 + "="}
-        if url is not None:
-            self.environment["PENSTOCK_DATABASE_URL"] = url
-        self.shared = url is not None
-
-    def run(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "penstock", *map(str, arguments)],
-            env={**ENVIRONMENT, **self.environment},
-            capture_output=True, text=True, check=False, timeout=60,
-        )  # fmt: skip
-
-    def bootstrap(self, code: str, *arguments: str | Path, email: str = EMAIL) -> Any:
-        done = self.run("bootstrap", code, "--email", email, *arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def server(self) -> Server:
-        environment = self.environment
-
-        class Serving(Server):
-            def command(self) -> list[str]:
-                return ["-m", "penstock", "serve", "--port", "0"]
-
-        return Serving(self.folder, **environment)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
