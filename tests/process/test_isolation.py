@@ -199,12 +199,12 @@ def world(request, tmp_path_factory) -> Iterator[World]:
         email = f"{code}-{ADMIN}"
         installation.bootstrap(code, "--password-file", password, email=email)
     server = installation.server().start()
-    made = World(server, url or f"sqlite:///{installation.data}/penstock.db")
     try:
+        made = World(server, url or f"sqlite:///{installation.data}/penstock.db")
         yield made
         assert changed(made.before, made.settled()) == {}
-    finally:
         made.reader.close()
+    finally:
         server.stop()
         server.forget_clients()
     assert not server.complaints(), "\n".join(server.complaints())
