@@ -10,7 +10,7 @@ import pytest
 
 from penstock import errors
 from penstock.store import Store
-from penstock.store.fairness import Turn, turn
+from penstock.store.fairness import turn
 from penstock.store.rows import PROCESS_VALUES, PROCESSES, TENANTS, VISITS
 from penstock.store.writer import GROUP_UNITS
 from store.making import counter, held, increment, processes, put_value, row, values
@@ -554,7 +554,7 @@ def test_too_many_waiting_units_are_refused(url):
 
 def in_turn_of(tag, submit, weight=1):
     """Submit on a tenant's account."""
-    token = turn.set(Turn(tag, weight))
+    token = turn.set((tag, weight))
     try:
         return submit()
     finally:

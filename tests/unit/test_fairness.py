@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.store.fairness import ENGINE, Turn, Turns, Waiting
+from penstock.store.fairness import ENGINE, Room, Turn, Turns
 
 
 class Unit(NamedTuple):
@@ -16,7 +16,7 @@ class Unit(NamedTuple):
 
 
 def units(tag, count, weight=1):
-    return [Unit(Turn(tag, weight), n) for n in range(count)]
+    return [Unit((tag, weight), n) for n in range(count)]
 
 
 def filled(*queues):
@@ -28,7 +28,7 @@ def filled(*queues):
 
 
 def numbers(taken, tag):
-    return [unit.n for unit in taken if unit.turn.tag == tag]
+    return [unit.n for unit in taken if unit.turn[0] == tag]
 
 
 steps = st.lists(
@@ -46,17 +46,17 @@ def test_nothing_is_lost_and_a_tenants_units_keep_their_order(steps, weights):
     for step in steps:
         if step[0] == "come":
             tag = step[1]
-            turns.append(Unit(Turn(tag, weights[tag]), come[tag]))
+            turns.append(Unit((tag, weights[tag]), come[tag]))
             come[tag] += 1
         else:
             taken = turns.take(step[1])
             assert len(taken) <= step[1]
             turns.put_back(taken[step[2] :])
             served += taken[: step[2]]
-        assert len(turns) == len(list(turns)) == sum(come.values()) - len(served)
+        assert turns.size == sum(come.values()) - len(served) == sum(come.values()) - sum(turns.served.values())
         for tag in come:
             assert numbers(served, tag) == list(range(len(numbers(served, tag))))
-    while len(turns):
+    while turns.size:
         taken = turns.take(3)
         assert taken, "who waits is served"
         served += taken
@@ -87,7 +87,7 @@ def test_whoever_is_cut_short_is_first_next_time(tenants, cuts):
 def test_a_flood_delays_anothers_single_unit_by_no_more_than_the_group_that_runs():
     turns = filled(units(1, 10_000))
     assert len(turns.take(64)) == 64
-    turns.append(Unit(Turn(2, 1), 0))
+    turns.append(Unit((2, 1), 0))
     assert numbers(turns.take(64), 2) == [0]
 
 
@@ -97,20 +97,29 @@ def test_one_tenant_alone_is_a_queue():
 
 
 def test_a_tenant_that_fills_the_limit_leaves_the_others_their_part():
-    waiting, limit = Waiting(), 100
-    for _ in range(limit):
-        assert waiting.may(1, waiting=sum(waiting._come.values()), limit=limit)
-        waiting.come(1)
-    assert not waiting.may(1, waiting=100, limit=limit)
-    for count in range(50):
-        assert waiting.may(2, waiting=100 + count, limit=limit)
-        waiting.come(2)
-    assert not waiting.may(2, waiting=150, limit=limit)
-    assert waiting.may(3, waiting=150, limit=limit)
-    assert waiting.may(ENGINE.tag, waiting=150, limit=limit)
-    waiting.gone(units(1, 80))
-    assert not waiting.may(2, waiting=120, limit=limit)
-    waiting.gone(units(2, 20))
-    assert waiting.may(2, waiting=100, limit=limit)
-    waiting.gone(units(2, 20), back=True)
-    assert not waiting.may(2, waiting=120, limit=limit)
+    turns, limit = Turns(), 100
+    room = Room(turns, Turns())
+
+    def come(tag, count):
+        for unit in units(tag, count):
+            room.come[tag] = room.come.get(tag, 0) + 1
+            turns.append(unit)
+
+    come(1, limit)
+    assert not room.may(1, limit)
+    for _ in range(50):
+        assert room.may(2, limit)
+        come(2, 1)
+    assert not room.may(2, limit)
+    assert room.may(3, limit)
+    assert room.may(ENGINE[0], limit)
+    taken = turns.take(60)
+    assert len(numbers(taken, 2)) == 30
+    assert room.may(2, limit)
+    assert not room.may(1, limit)
+    turns.put_back(taken)
+    assert not room.may(2, limit)
+    assert len(turns.clear()) == 150
+    assert not room.may(1, limit), "nobody else waits, so the limit is the caller's own affair"
+    come(2, 1)
+    assert room.may(1, limit)

@@ -21,10 +21,10 @@ from types import TracebackType
 from typing import Self
 
 from penstock.errors import Defect, LimitExceeded, PenstockError, Unauthenticated
-from penstock.identity.model import Actor, Quotas, Tenant
+from penstock.identity.model import UNLIMITED, Actor, Quotas, Tenant
 from penstock.identity.quotas import Bucket
 from penstock.store import Read, Store, installation, people
-from penstock.store.fairness import Turn, turn
+from penstock.store.fairness import turn
 
 REMEMBERED_SECONDS = 2.0
 """How long a tenant's quotas are believed without a look, where nobody has said that they have changed."""
@@ -105,10 +105,14 @@ class Limits:
     def admit(self, actor: Actor) -> None:
         """A request of somebody who is known now. Raises: LimitExceeded."""
         tenant = actor.tenant
-        self._admit(tenant.tid, tenant.quotas)
+        quotas = tenant.quotas
+        if quotas is UNLIMITED:  # as nearly always
+            turn.set((tenant.tid, 1))
+        else:
+            self._admit(tenant.tid, quotas)
 
     def _admit(self, tid: int, quotas: Quotas) -> None:
-        turn.set(Turn(tid, quotas.writer_share))
+        turn.set((tid, quotas.writer_share))
         if quotas.requests_per_second is None:
             return
         bucket = self._buckets.get(tid)

@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 
 from penstock.errors import Defect, PenstockError, Unavailable
 from penstock.store.database import Connection
-from penstock.store.fairness import Turns, Waiting
+from penstock.store.fairness import Room, Turns
 from penstock.store.group import Answer, Failed, Group, Kept, Unit, Wants, ours, wanted
 from penstock.store.rows import Tx
 
@@ -80,10 +80,10 @@ class Writer:
         self.stats = self._kept.stats
         self._heard = heard
         self._limit = queue_limit
-        self._room = Waiting()
         self._arrivals: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
         self._normal: Turns[Unit] = Turns()
         self._low: Turns[Unit] = Turns()
+        self._room = Room(self._normal, self._low)
         self._door = threading.Lock()
         self._closed = False
         self._draining = False
@@ -123,15 +123,16 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many units wait; an estimate."""
-        return self._arrivals.qsize() + len(self._normal) + len(self._low)
+        return self._arrivals.qsize() + self._normal.size + self._low.size
 
     def _put(self, unit: Unit) -> None:
         with self._door:  # so that nothing arrives behind the mark that closes
             if self._closed:
                 raise Unavailable("the store is closed")
-            if not self._room.may(unit.turn.tag, self.waiting, self._limit):
+            room, tag = self._room, unit.turn[0]
+            if self.waiting >= self._limit and not room.may(tag, self._limit):
                 raise Unavailable("too many writes are waiting", retry_after=1)
-            self._room.come(unit.turn.tag)
+            room.come[tag] = room.come.get(tag, 0) + 1
             self._arrivals.put(unit)
 
     def close(self) -> None:
@@ -165,12 +166,11 @@ class Writer:
         if self._last >= GATHER_UNITS and not self._draining:
             self._gather()
         normal, low = self._normal, self._low
-        if not normal and not low and self._draining:
+        if not normal.size and not low.size and self._draining:
             return None
         units = normal.take(GROUP_UNITS)
         # Under load one low unit a group: bulk work goes on, and holds nobody up for longer than one chunk.
         units += low.take(1 if units else GROUP_UNITS)
-        self._room.gone(units)
         self._last = len(units)
         return units
 
@@ -193,7 +193,7 @@ class Writer:
                 self._sort(self._arrivals.get(timeout=self._backoff))
             elif self._backoff:
                 time.sleep(self._backoff)
-            elif not self._normal and not self._low and not self._draining:
+            elif not self._normal.size and not self._low.size and not self._draining:
                 self._sort(self._arrivals.get())
             while not self._arrivals.empty():
                 self._sort(self._arrivals.get_nowait())
@@ -215,11 +215,9 @@ class Writer:
         except _Outage as outage:
             self._broken = 0
             waiting = [*self._normal.clear(), *self._low.clear()]
-            self._room.gone(waiting)
             self._answer([(unit, None, outage.error) for unit in (*units, *waiting)])
         back = [unit for unit in units if not unit.answered]
         if back:
-            self._room.gone(back, back=True)
             self._normal.put_back(unit for unit in back if not unit.low)
             self._low.put_back(unit for unit in back if unit.low)
 
