@@ -10,12 +10,14 @@ import pytest
 
 from penstock import errors
 from penstock.store import Store
+from penstock.store.fairness import turn
 from penstock.store.rows import PROCESS_VALUES, PROCESSES, TENANTS, VISITS
+from penstock.store.writer import GROUP_UNITS
 from store.making import counter, held, increment, processes, put_value, row, values
 
 
 def tenant(tid, code):
-    return lambda tx: tx.put(TENANTS, (tid, f"id {tid}", code, "", 0, "none", 0, 1))
+    return lambda tx: tx.put(TENANTS, (tid, f"id {tid}", code, "", 0, "none", 0, 0, "{}", 1))
 
 
 def test_units_run_in_the_order_of_arrival(store):
@@ -149,7 +151,7 @@ def test_a_unique_value_may_move_from_one_row_to_another_in_a_group(store):
     store.submit(tenant(1, "acme")).result(10)
 
     def move(tx):
-        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 1))
+        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 0, "{}", 1))
         tx.delete(TENANTS, (1,))
 
     store.submit(move).result(10)
@@ -330,7 +332,7 @@ def test_what_a_failed_group_cached_is_gone(store):
     def poison(tx):
         tx.cache("tenant", 2, "there")
         tx.uncache("tenant", 1)
-        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 1))
+        tx.put(TENANTS, (2, "id 2", "acme", "", 0, "none", 0, 0, "{}", 1))
 
     store.submit(lambda tx: tx.cache("tenant", 1, "there")).result(10)
     with pytest.raises(errors.AlreadyExists):
@@ -548,6 +550,50 @@ def test_too_many_waiting_units_are_refused(url):
         for future in futures:
             future.result(10)
         assert store.submit(put_value("later")).result(10) == "later"
+
+
+def in_turn_of(tag, submit, weight=1):
+    """Submit on a tenant's account."""
+    token = turn.set((tag, weight))
+    try:
+        return submit()
+    finally:
+        turn.reset(token)
+
+
+def test_a_tenants_flood_delays_anothers_unit_by_no_more_than_a_group(store):
+    ran = []
+
+    def unit(name):
+        return lambda _tx: ran.append(name)
+
+    with held(store):
+        flood = in_turn_of(1, lambda: [store.submit(unit(("a", i))) for i in range(1000)])
+        single = in_turn_of(2, lambda: store.submit(unit("b")))
+        heavy = in_turn_of(3, lambda: [store.submit(unit(("c", i))) for i in range(50)], weight=4)
+    for future in [*flood, single, *heavy]:
+        future.result(20)
+    assert ran.index("b") < GROUP_UNITS
+    assert [each for each in ran if each[0] == "a"] == [("a", i) for i in range(1000)]
+    assert [each for each in ran if each[0] == "c"] == [("c", i) for i in range(50)]
+    between = ran[: ran.index(("c", 39)) + 1]
+    assert len([each for each in between if each[0] == "a"]) <= 11, "four of its units for one of another's"
+
+
+def test_a_tenant_that_fills_the_queue_leaves_room_for_others(url):
+    with Store.open(url, "test") as store:
+        store.writer._limit = 10
+        with held(store):
+            futures = in_turn_of(1, lambda: [store.submit(put_value(str(i))) for i in range(10)])
+            with pytest.raises(errors.Unavailable):
+                in_turn_of(1, lambda: store.submit(put_value("more")))
+            futures += in_turn_of(2, lambda: [store.submit(put_value(f"b{i}")) for i in range(5)])
+            with pytest.raises(errors.Unavailable):
+                in_turn_of(2, lambda: store.submit(put_value("more of b")))
+            futures.append(store.submit(put_value("the platform's own")))
+        for future in futures:
+            future.result(10)
+        assert in_turn_of(1, lambda: store.submit(put_value("later"))).result(10) == "later"
 
 
 def test_closing_finishes_what_was_submitted(url):

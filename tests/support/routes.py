@@ -45,6 +45,7 @@ BODIES: dict[str, Any] = {
     "writePost": {"text": "a post"},
     "editPost": {"text": "a post"},
     "createUser": {"email": "nobody@"},
+    "createTenant": {"code": "no code", "administrator": {"email": "nobody@"}},
     "createGroup": {"code": "no code"},
     "changeGroup": {"name": "No group"},
     "createApplication": {"name": ""},
@@ -64,6 +65,8 @@ BODIES: dict[str, Any] = {
 
 NAMED = {route.operation: route for route in ROUTES}
 PUBLIC = {"createToken", "openSession", "listLogins", "finishLogin", "beginLogin"}
+OF_OPERATORS = {route.operation for route in ROUTES if route.tag == "Installation"}
+"""Who is no operator is not told whether there is such a tenant: 403."""
 MAKING = {"putSecret", "putConnection"}
 """What they name need not be there: they make it."""
 WITH_ID = [route for route in ROUTES if "{" in route.path and route.operation not in MAKING]

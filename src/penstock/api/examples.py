@@ -295,5 +295,6 @@ TOPICS = {
     "Tenant": "What the tenant has chosen.",
     "Sessions": "Browsers: logging in with a password or by a provider, and out.",
     "Providers": "Who vouches for the tenant's users.",
+    "Installation": "Tenants and what they may use, for operators.",
 }
 """The order is the table's."""

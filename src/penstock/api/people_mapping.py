@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from penstock.api import people_models as models
+from penstock.api import tenant_models
 from penstock.api.mapping import time_of
 from penstock.core.approval import Approval
 from penstock.core.durations import format_time
 from penstock.core.requests import UserFilter
-from penstock.operations import applications, tenants, users, views
+from penstock.identity.model import UNLIMITED
+from penstock.operations import applications, installation, tenants, users, views
 
 
 def parse_query(query: models.UserQuery) -> UserFilter:
@@ -80,6 +83,41 @@ def render_tenant(view: views.Tenant) -> models.Tenant:
         four_eyes=view.four_eyes,
         created_at=format_time(view.created_at),
     )
+
+
+def parse_new_tenant(body: tenant_models.NewTenant) -> installation.NewTenant:
+    given = {name: value for name, value in msgspec.structs.asdict(body.quotas).items() if value is not UNSET}
+    return installation.NewTenant(
+        code=body.code,
+        name=body.name,
+        email=body.administrator.email,
+        password=body.administrator.password,
+        administrator=body.administrator.name,
+        quotas=msgspec.structs.replace(UNLIMITED, **given),
+    )
+
+
+def parse_installed(body: tenant_models.ChangeInstalled) -> installation.Change:
+    quotas = installation.QuotaChange(**msgspec.structs.asdict(body.quotas))
+    return installation.Change(name=body.name, disabled=body.disabled, quotas=quotas)
+
+
+def render_installed(view: views.Installed) -> tenant_models.Installed:
+    return tenant_models.Installed(
+        id=view.id,
+        code=view.code,
+        name=view.name,
+        disabled=view.disabled,
+        quotas=tenant_models.Quotas(**msgspec.structs.asdict(view.quotas)),
+        created_at=format_time(view.created_at),
+        revision=view.revision,
+    )
+
+
+def render_made_tenant(made: installation.Made) -> tenant_models.MadeTenant:
+    password = UNSET if made.password is None else made.password
+    administrator = tenant_models.Administrator(email=made.email, password=password)
+    return tenant_models.MadeTenant(tenant=render_installed(made.tenant), administrator=administrator)
 
 
 def render_decided(view: Any) -> models.Decided:

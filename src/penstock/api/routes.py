@@ -17,6 +17,7 @@ from penstock.api import (
     providers,
     schedules,
     sessions,
+    tenants,
     work,
 )
 from penstock.api.door import Native
@@ -24,7 +25,7 @@ from penstock.api.examples import TOPICS, WORDS
 from penstock.web.auth import bearer_or_session
 from penstock.web.cookies import SESSION
 from penstock.web.openapi import describe
-from penstock.web.routing import Door
+from penstock.web.routing import Admit, Door
 
 PREFIX = "/api/v1"
 ROUTES = (
@@ -42,10 +43,11 @@ ROUTES = (
     *credentials.ROUTES,
     *sessions.ROUTES,
     *providers.ROUTES,
+    *tenants.ROUTES,
 )
 
 
-def door(native: Native, max_body: int) -> Door[Native]:
+def door(native: Native, max_body: int, admit: Admit | None = None) -> Door[Native]:
     """The native door, with its OpenAPI document and page."""
     made = Door(
         ROUTES,
@@ -56,6 +58,7 @@ def door(native: Native, max_body: int) -> Door[Native]:
         prefix=PREFIX,
         authenticate=bearer_or_session(native.credentials, native.sessions, native.cookies),
         session_cookie=SESSION,
+        admit=admit,
         max_body=max_body,
         description="Definitions, processes, bulk operations, items, jobs, values, messages, documents, schedules, secrets, audit and events; people, how they log in and what they may.",
     )

@@ -13,6 +13,7 @@ from penstock.errors import (
     Forbidden,
     Invalid,
     LeaseLost,
+    LimitExceeded,
     NotFound,
     Problem,
     TooLarge,
@@ -197,7 +198,7 @@ def _single(name: str, summary: str, request: Any, make: Any) -> Route[Native]:
     return Route(
         method="POST", path=f"/jobs/{{id}}/{name}", operation=f"{name}Job", summary=summary, handler=_one(make),
         request=request, status=204, auth=Auth.NONE, tag="Jobs",
-        errors=(Unauthenticated, Forbidden, NotFound, LeaseLost, Conflict, TooLarge),
+        errors=(Unauthenticated, Forbidden, NotFound, LeaseLost, Conflict, TooLarge, LimitExceeded),
         description="With the lease and a bearer token, or with the job's own token as the bearer.",
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from penstock.cli import (
     processes,
     schedules,
     server,
+    tenants,
     testing,
     values,
     work,
@@ -107,5 +108,6 @@ for room in (
     values,
     work,
     audit,
+    tenants,
 ):
     room.register(app)

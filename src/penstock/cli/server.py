@@ -26,7 +26,7 @@ config_app = typer.Typer(help="The server's settings.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    for command in (dev, serve, migrate, backup, restore, doctor):
+    for command in (dev, serve, bootstrap, migrate, backup, restore, doctor):
         app.command(rich_help_panel="Server")(command)
     app.command("rotate-keys", rich_help_panel="Server")(rotate_keys)
     app.command("generate-key", rich_help_panel="Server")(generate_key)
@@ -52,6 +52,56 @@ def serve(config: ConfigFile = None, host: Host = None, port: Port = None) -> No
     from penstock import wiring  # noqa: PLC0415
 
     wiring.run_server(settings)
+
+
+def bootstrap(  # noqa: PLR0913 - the members of what is made
+    code: Annotated[str, typer.Argument(metavar="CODE", help="A tenant; made where it is not there.")],
+    *,
+    email: Annotated[str, typer.Option("--email", help="Its administrator; made or repaired.")],
+    name: Annotated[str | None, typer.Option("--name", help="What people call the tenant.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option("--password-file", exists=True, dir_okay=False, help="Else a password is made.")
+    ] = None,
+    application: Annotated[
+        str | None,
+        typer.Option("--application", metavar="NAME", help="An application to make, or to give a new secret."),
+    ] = None,
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write the credentials to this file, and print none.")
+    ] = None,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a tenant with an administrator, or let its administrator in again; on SQLite the server must not run.
+
+    Where nobody operates the installation yet, the administrator gets the role operator, too.
+    """
+    settings = load_settings(config, data_dir=None if data is None else str(data)).settings
+    from penstock import wiring  # noqa: PLC0415
+
+    password = None if password_file is None else password_file.read_text().strip("\r\n")
+    asked = wiring.Bootstrap(code=code, email=email, name=name, password=password, application=application)
+    out = Output(as_json=as_json)
+    with out.working("bootstrapping"):
+        found = wiring.bootstrap(settings, asked, write)
+    told: dict[str, Any] = {"done": found.done}
+    told["written" if write else "credentials"] = str(write) if write else found.credentials
+
+    def human(console: Any) -> None:
+        for each in found.done:
+            console.print(plain(each))
+        if write:
+            console.print(plain(f"the credentials are in {write}"))
+            return
+        for user in found.credentials["users"]:
+            console.print(plain(f"password of {user['email']}: {user['password']}"))
+        if made := found.credentials.get("application"):
+            console.print(plain(f"application id: {made['id']}"))
+            console.print(plain(f"application secret: {made['secret']}"))
+        console.print(plain("secrets are shown this once", "dim"))
+
+    out.show(told, human)
 
 
 def migrate(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:

@@ -20,6 +20,7 @@ from penstock.client.documents import Documents
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.people import Applications, Groups, Tokens, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
+from penstock.client.tenants import Tenants
 
 T = TypeVar("T")
 
@@ -561,6 +562,7 @@ class Api(Namespace[M]):
         self.connections: Connections[M] = Connections(sender)
         self.audit: Audit[M] = Audit(sender)
         self.users: Users[M] = Users(sender)
+        self.tenants: Tenants[M] = Tenants(sender)
         self.groups: Groups[M] = Groups(sender)
         self.applications: Applications[M] = Applications(sender)
         self.tokens: Tokens[M] = Tokens(sender)

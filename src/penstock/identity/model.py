@@ -42,12 +42,27 @@ class GranteeKind(StrEnum):
 _KINDS = {kind.value: kind for kind in GranteeKind}
 
 
+class Quotas(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What of the installation a tenant may use; None: as much as there is."""
+
+    open_processes: int | None = None
+    requests_per_second: float | None = None
+    burst: int | None = None
+    """Requests that may come at once; None: those of one second."""
+    writer_share: int = 1
+    """Its weight where tenants compete for the writer."""
+
+
+UNLIMITED = Quotas()
+
+
 class Tenant(msgspec.Struct, frozen=True):
     """Whose data it is. `tid` is the store's number, `id` what the world sees."""
 
     tid: int
     id: str
     code: str
+    quotas: Quotas = UNLIMITED
 
 
 class Actor(msgspec.Struct, frozen=True, kw_only=True):

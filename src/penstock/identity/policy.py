@@ -2,6 +2,8 @@
 
 Applications of the tenant and users with the role `admin` may do everything there; the platform itself acts as `SYSTEM`.
 Of `ADMINISTRATION` an application may nothing without the role: a worker's secret opens no door to people's accounts.
+What `INSTALLATION` names concerns all tenants: it takes the role `operator`, of administrators and applications too. That
+role opens no tenant's data.
 What an actor may not even see does not exist for it: `NotFound`, the same as for a thing that is not there.
 """
 
@@ -17,8 +19,9 @@ from penstock.identity.model import Actor, Kind, grantees_of
 
 ADMIN = "admin"
 MANAGER = "manager"
-ROLES = frozenset({ADMIN, MANAGER})
-"""Of a tenant: all there are."""
+OPERATOR = "operator"
+ROLES = frozenset({ADMIN, MANAGER, OPERATOR})
+"""All there are. The first two are of a tenant, `operator` of the installation: only who has it may give it."""
 
 PERMISSIONS = ("initiator", "candidate", "viewer", "manager", "administrator")
 """Of a definition."""
@@ -37,6 +40,8 @@ class Action(StrEnum):
     PEOPLE_ADMINISTER = "people.administer"
     """Users, groups, applications and their tokens."""
     TENANT_ADMINISTER = "tenant.administer"
+    INSTALLATION_ADMINISTER = "installation.administer"
+    """Tenants and their quotas."""
     PROCESS_START = "process.start"
     PROCESS_READ = "process.read"
     PROCESS_CONTROL = "process.control"
@@ -123,6 +128,9 @@ ADMINISTRATION = frozenset(
 )
 """What takes the role `admin`, or a permission, of applications too."""
 
+INSTALLATION = frozenset({Action.INSTALLATION_ADMINISTER})
+"""What takes the role `operator`, of everybody."""
+
 _Rule = Callable[[Actor, Target], bool]
 
 
@@ -140,6 +148,8 @@ def require(actor: Actor, action: Action, target: Target | None = None) -> None:
 
 def _what_it_takes(action: Action) -> str:
     """What could be given to somebody so that they may; "" where it hangs on who has to do with the thing."""
+    if action in INSTALLATION:
+        return f": that takes the role {OPERATOR}"
     rule = _USERS.get(action)
     if rule is None:
         return f": that takes the role {ADMIN}"
@@ -152,6 +162,8 @@ def may(actor: Actor, action: Action, target: Target | None = None) -> bool:
     """Whether the actor may."""
     if actor.kind is Kind.SYSTEM:
         return True
+    if action in INSTALLATION:
+        return OPERATOR in actor.roles
     if target is not None and target.tid != actor.tenant.tid:
         return False
     if ADMIN in actor.roles or (actor.kind is Kind.APPLICATION and action not in ADMINISTRATION):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.errors import Conflict, Invalid, Problem
+from penstock.errors import Conflict, Forbidden, Invalid, Problem
 from penstock.identity.model import Actor
-from penstock.identity.policy import ADMIN, ROLES, Action, require
+from penstock.identity.policy import ADMIN, OPERATOR, ROLES, Action, may, require
 from penstock.store import directory, grants, people, sessions
 from penstock.store.directory import ApplicationRow, UserRow
 from penstock.store.rows import Tx
@@ -30,6 +30,17 @@ def parse_roles(roles: Sequence[str]) -> list[str]:
     if problems:
         raise Invalid(problems[0].message, problems)
     return sorted(roles)
+
+
+def require_operator_for(actor: Actor, *roles: Sequence[str]) -> None:
+    """Who gives the role `operator`, or changes a principal that has it, must have it: administrators of a tenant could else
+    make themselves operators, or log in as one. Raises: Forbidden.
+    """
+    if any(OPERATOR in given for given in roles) and not may(actor, Action.INSTALLATION_ADMINISTER):
+        raise Forbidden(
+            f"only who has the role {OPERATOR} may give it or change who has it",
+            action=str(Action.INSTALLATION_ADMINISTER),
+        )
 
 
 def keep_an_administrator(tx: Tx, leaving: UserRow | ApplicationRow) -> None:

@@ -20,6 +20,7 @@ from penstock.operations.administration import (
     lock_out,
     parse_roles,
     require_administrator,
+    require_operator_for,
     require_unused,
 )
 from penstock.operations.context import Context, new_uuid, require_revision
@@ -87,6 +88,7 @@ async def create(
     """
     require_administrator(actor)
     name, given = parse_name(name), parse_roles(roles)
+    require_operator_for(actor, given)
     tid, id, secret = actor.tenant.tid, new_uuid(), _new_secret()
 
     def unit(tx: Tx) -> views.Application:
@@ -122,6 +124,7 @@ async def change(
     def unit(tx: Tx) -> views.Application:
         people.hold(tx, tid)
         row = _row(tx, tid, id)
+        require_operator_for(actor, directory.roles_of(row), codec.decode_json(columns.get("roles", "[]")))
         require_revision(expected, row.rev, f"application {id}")
         changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
         if not changed:
@@ -170,6 +173,7 @@ async def rotate(
     def unit(tx: Tx) -> views.Application:
         people.hold(tx, tid)
         row = _row(tx, tid, id)
+        require_operator_for(actor, directory.roles_of(row))
         require_revision(expected, row.rev, f"application {id}")
         columns: dict[str, Any] = {"secret_hash": hash_secret(secret), "old_hash": None, "old_until": None}
         if old_until is not None:
@@ -198,6 +202,7 @@ async def remove(ctx: Context, actor: Actor, id: str, expected: frozenset[int] |
     def unit(tx: Tx) -> None:
         people.hold(tx, tid)
         row = _row(tx, tid, id)
+        require_operator_for(actor, directory.roles_of(row))
         require_revision(expected, row.rev, f"application {id}")
         keep_an_administrator(tx, row)
         grantee = format_grantee(GranteeKind.APPLICATION, id)

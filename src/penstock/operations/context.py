@@ -22,6 +22,7 @@ from penstock.errors import Conflict, NotFound, PenstockError, Stale, Unavailabl
 from penstock.identity.keys import Keys
 from penstock.identity.model import Actor
 from penstock.operations.channels import Streams
+from penstock.operations.quotas import Limits
 from penstock.outbound import Response
 from penstock.store import Store, Wants, claims, idempotency, item_lists, jobs, lookups
 from penstock.store.held import Held
@@ -98,6 +99,7 @@ class Context:
         """Encrypt secrets; None: the installation has no key and stores none."""
         self.calls = calls
         self.streams = Streams(store)
+        self.limits = Limits(store)
         self._sole_writer = store.dialect == "sqlite"
         self._deployments = 0
         self._versions: Remembered[tuple[int, str, lookups.Which], lookups.VersionRow] = Remembered(MOST_VERSIONS)

@@ -76,7 +76,7 @@ class Shown(NamedTuple):
 async def start(ctx: Context, actor: Actor, workflow_id: str, key: str | None = None) -> Shown:
     """Start the active version of a workflow.
 
-    Raises: NotFound, Forbidden, Invalid (the definition needs an input), WrongState (none is active).
+    Raises: NotFound, Forbidden, Invalid (the definition needs an input), WrongState (none is active), LimitExceeded.
     """
     row, tid = await _row(ctx, actor, workflow_id, current=True), actor.tenant.tid
     require(actor, Action.PROCESS_START, _target(actor, row))
@@ -87,13 +87,16 @@ async def start(ctx: Context, actor: Actor, workflow_id: str, key: str | None = 
         now = definitions.numbered(tx, tid, row.code, row.number)
         if now is None or now.state != definitions.ACTIVE:
             raise WrongState(f"cannot start: workflow {workflow_id} is disabled")
+        place.require()
         held = stored.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
         moved = ctx.engine.start(held, ev.Started(at=tx.now, actor=actor.principal, **data))
         places = [Place(*found) for found in tx.select(lookups.PLACES, {"of_pid": held.pid}, of=[VISITS])]
         arriving = bool(tx.select(lookups.ARRIVING, {"of_pid": held.pid}, of=[INBOX]))
         return _execution(processes.view(moved), places, arriving=arriving)
 
-    found, _ = await ctx.once(actor, key, ["start", workflow_id], unit, Execution)
+    with await ctx.limits.place(actor.tenant, repeatable=key is not None) as place:
+        found, replayed = await ctx.once(actor, key, ["start", workflow_id], unit, Execution)
+        place.used = not replayed
     return await _shown(ctx, actor, found)
 
 

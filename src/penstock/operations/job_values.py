@@ -7,7 +7,7 @@ also name the job rightly; what does not fit is refused like a wrong token, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Awaitable, Callable, Container
 from typing import Any, TypeVar
 
 from penstock.core import codec
@@ -73,7 +73,7 @@ def refused() -> Unauthenticated:
 
 
 async def _place(ctx: Context, claim: JobClaim) -> Place:
-    """Raises: Unauthenticated."""
+    """Raises: Unauthenticated, LimitExceeded."""
     place = ctx.engine.place_of(claim.token)
     identity = None if place is None else await ctx.identity(place[0])
     if place is None or identity is None:
@@ -82,7 +82,17 @@ async def _place(ctx: Context, claim: JobClaim) -> Place:
         claim.definition == identity.code or claim.definition.lower() == identity.definition_id
     ):
         raise refused()
+    await ctx.limits.admit_job(identity.tid)
     return Place(claim, identity, place[1])
+
+
+async def _counted(ctx: Context, place: Place, work: Awaitable[T]) -> T:
+    """A request of the job's tenant, unless it turns out that the token is none of its. Raises: what the work does."""
+    try:
+        return await work
+    except Unauthenticated:
+        ctx.limits.was_nobody(place.identity.tid)
+        raise
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -99,7 +109,7 @@ async def get(ctx: Context, claim: JobClaim, key: str, *, of_process: bool) -> A
         found = lookups.value(reader, owner, key, of_process=of_process)
         return None if found is None else found[0]
 
-    return await ctx.store.async_read(read)
+    return await _counted(ctx, place, ctx.store.async_read(read))
 
 
 def _require_read(reader: Read, place: Place) -> None:
@@ -177,7 +187,7 @@ async def _write(
     keys: tuple[int, ...] = (identity.pid,)
     if rows is values.OF_DEFINITION:
         keys = (identity.pid, values.unit_key(rows, identity.did))
-    return await ctx.store.submit_async(unit, keys)
+    return await _counted(ctx, place, ctx.store.submit_async(unit, keys))
 
 
 def _require_in(tx: Tx, place: Place) -> None:

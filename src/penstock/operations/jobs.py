@@ -131,10 +131,21 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
     unit = _answering(ctx, actor, entry, pid, n)
     wants = ((JOBS, (pid, n)),)
     if actor is None:
-        await ctx.store.submit_async(unit, (pid,), wants)
+        try:
+            await ctx.store.submit_async(unit, (pid,), wants)
+        except Unauthenticated:
+            await _not_counted(ctx, pid)
+            raise
         return
     key = part_of(idempotency_key, entry.id)
     await ctx.once(actor, key, [type(entry).__name__, entry], unit, type(None), (pid,), wants)
+
+
+async def _not_counted(ctx: Context, pid: int) -> None:
+    """The request was of the tenant by a token that is not its job's."""
+    identity = await ctx.identity(pid)
+    if identity is not None:
+        ctx.limits.was_nobody(identity.tid)
 
 
 async def answer_many(
@@ -176,6 +187,10 @@ async def _place(ctx: Context, actor: Actor | None, entry: Answer) -> tuple[int,
         place = ctx.engine.place_of(entry.token or "")
         if place is None or place[1] != int(number):
             raise Unauthenticated("the token is not this job's")
+        identity = await ctx.identity(place[0])
+        if identity is None or identity.id != process_id.lower():
+            raise Unauthenticated("the token is not this job's")
+        await ctx.limits.admit_job(identity.tid)
         return place
     try:
         return await ctx.pid(actor.tenant.tid, process_id), int(number)

@@ -133,9 +133,7 @@ class Credentials:
 
     async def hash_password(self, password: str, pointer: str = "/password") -> str:
         """What is kept of a new password. Raises: Invalid for one too short or too long, LimitExceeded."""
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            message = f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
-            raise Invalid(message, [Problem(pointer, message, "length")])
+        check_password(password, pointer)
         return await self._in_pool(self._hasher.hash, password)
 
     async def matches(self, hash: str | None, password: str) -> bool:
@@ -283,6 +281,13 @@ class Credentials:
                 self._changed_all = self._changes
 
 
+def check_password(password: str, pointer: str = "/password") -> None:
+    """Raises: Invalid for one too short or too long."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        message = f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
+        raise Invalid(message, [Problem(pointer, message, "length")])
+
+
 def _is_secret(found: people.Secret, given: str) -> bool:
     """Whether it is the application's secret, or the one before while that is good."""
     good = found.hash is not None and same(found.hash, given)
@@ -293,7 +298,7 @@ def _is_secret(found: people.Secret, given: str) -> bool:
 def actor_of(found: people.Principal) -> Actor:
     """A principal, as it acts."""
     return Actor(
-        tenant=Tenant(tid=found.tid, id=found.tenant_id, code=found.tenant_code),
+        tenant=Tenant(tid=found.tid, id=found.tenant_id, code=found.tenant_code, quotas=found.quotas),
         principal=found.principal,
         kind=Kind.USER if found.principal.startswith("user:") else Kind.APPLICATION,
         groups=frozenset(found.groups),

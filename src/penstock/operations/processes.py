@@ -61,7 +61,8 @@ async def start(
 ) -> tuple[views.Process, bool]:
     """Start a process. The flag is false when the same start was made before and this is its process.
 
-    Raises: NotFound (definition), Forbidden, Invalid (data against its schemas), AlreadyExists (the id is another's).
+    Raises: NotFound (definition), Forbidden, Invalid (data against its schemas), AlreadyExists (the id is another's),
+    LimitExceeded (the tenant's open processes).
     """
     sure = False
     for _ in range(START_TRIES):
@@ -94,12 +95,15 @@ async def _start(ctx: Context, actor: Actor, request: StartProcess, key: str | N
             known = processes.find(tx, tid, id)
             if known is not None:
                 return _same_start(tx, known, row, data), False, known
+        place.require()
         held = processes.create(tx, tid=tid, id=id, did=row.did, vid=row.vid, created_by=actor.principal)
         event = ev.Started(at=tx.now, actor=actor.principal, **data)
         moved = ctx.engine.start(held, event)
         return view(moved, data), True, held.pid
 
-    (process, fresh, pid), replayed = await ctx.once(actor, key, request, unit, tuple[views.Process, bool, int])
+    with await ctx.limits.place(actor.tenant, repeatable=chosen or key is not None) as place:
+        (process, fresh, pid), replayed = await ctx.once(actor, key, request, unit, tuple[views.Process, bool, int])
+        place.used = fresh and not replayed
     ctx.remember(tid, process.id, pid)
     return process, fresh and not replayed
 

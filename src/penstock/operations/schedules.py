@@ -252,7 +252,7 @@ async def delete(ctx: Context, actor: Actor, id: str, expected: frozenset[int] |
 async def run(ctx: Context, actor: Actor, id: str, key: str | None = None) -> Started:
     """Start its process now, whatever the times and the overlap rule say; the caller is its starter.
 
-    Raises: NotFound, Forbidden, WrongState (retired definition), Invalid (the input does not fit any more).
+    Raises: NotFound, Forbidden, WrongState (retired definition), Invalid (the input does not fit any more), LimitExceeded.
     """
     row = await _readable(ctx, actor, id)
     version = await version_of(ctx, actor.tenant.tid, row.definition, row.version)
@@ -262,12 +262,15 @@ async def run(ctx: Context, actor: Actor, id: str, key: str | None = None) -> St
     def unit(tx: Tx) -> Started:
         held = _held(tx, actor, id, None)
         by = actor.principal
+        place.require()
         started, pid = schedules.begin(tx, held, process, starter=by, actor=by, start=ctx.engine.start)
         schedules.put(tx, held._replace(last_process=started, last_pid=pid))
         journal.record(tx, held.tid, by, "schedule.run", "schedule", held.id, {})
         return Started(started)
 
-    answer, _ = await ctx.once(actor, key, ["schedule.run", id], unit, Started)
+    with await ctx.limits.place(actor.tenant, repeatable=key is not None) as place:
+        answer, replayed = await ctx.once(actor, key, ["schedule.run", id], unit, Started)
+        place.used = not replayed
     return answer
 
 

@@ -177,7 +177,7 @@ class SingleSignOn:
         state = answered.state or ""
         kept = await self._come_back(state, browser)
         found = await self._ctx.store.async_read(
-            lambda read: (people.tenant_id(read, kept.tid), providers.NAMED.get(read, kept.tid, kept.provider))
+            lambda read: (people.public_id(read, kept.tid), providers.NAMED.get(read, kept.tid, kept.provider))
         )
         provider = self._whole("", kept.provider, None if found[1] is None else (found[0], found[1]))
         try:

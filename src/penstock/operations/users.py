@@ -20,6 +20,7 @@ from penstock.operations.administration import (
     lock_out,
     parse_roles,
     require_administrator,
+    require_operator_for,
     require_unused,
 )
 from penstock.operations.context import Context, new_uuid, require_revision
@@ -123,6 +124,7 @@ async def create(
     email = parse_email(new.email)
     name = parse_name(email if new.name is None else new.name)
     roles = parse_roles(new.roles)
+    require_operator_for(actor, roles)
     hash = None if new.password is None else await credentials.hash_password(new.password)
     tid, id = actor.tenant.tid, new_uuid()
 
@@ -194,6 +196,7 @@ async def change(
     def unit(tx: Tx) -> views.User:
         people.hold(tx, tid)
         row = row_of(tx, tid, who)
+        require_operator_for(actor, directory.roles_of(row), codec.decode_json(columns.get("roles", "[]")))
         require_revision(expected, row.rev, f"user {row.email}")
         groups = directory.groups_of(tx, [row.uid])[row.uid]
         wanted = None if given.groups is UNSET else _gids(tx, tid, given.groups)
@@ -266,6 +269,7 @@ async def remove(ctx: Context, actor: Actor, who: str, expected: frozenset[int] 
     def unit(tx: Tx) -> None:
         people.hold(tx, tid)
         row = row_of(tx, tid, who)
+        require_operator_for(actor, directory.roles_of(row))
         require_revision(expected, row.rev, f"user {row.email}")
         keep_an_administrator(tx, row)
         require_unused(tx, tid, _principal(row), f"user {row.email}", "disable the user, or reassign these")

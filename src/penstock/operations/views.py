@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from penstock.errors import PenstockError, Problem
+from penstock.identity.model import Quotas
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -59,6 +60,18 @@ class Tenant(msgspec.Struct, frozen=True):
     name: str
     approval: str
     four_eyes: bool
+    created_at: int
+    revision: int
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """A tenant as operators see it."""
+
+    id: str
+    code: str
+    name: str
+    disabled: bool
+    quotas: Quotas
     created_at: int
     revision: int
 

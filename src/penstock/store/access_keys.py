@@ -64,7 +64,7 @@ def count(tx: Tx, tid: int, principal: str) -> int:
 def owner(read: Read, ak: str) -> tuple[Row, people.Principal] | None:
     """An access key and whom it speaks for, as they are now."""
     row = get(read, ak)
-    found = None if row is None else people.named(read, row.tid, row.principal)
+    found = None if row is None else people.caller(read, row.tid, row.principal)
     return None if row is None or found is None else (row, found)
 
 

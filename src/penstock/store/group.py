@@ -13,6 +13,7 @@ from typing import Any
 
 from penstock.errors import Defect, PenstockError
 from penstock.store.database import Begun, Connection, Fetched, Wanted
+from penstock.store.fairness import turn
 from penstock.store.rows import (
     DEFINITION_VALUES,
     MISSING,
@@ -41,7 +42,7 @@ _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 class Unit:
     """A function that waits for its turn, and who waits for its result."""
 
-    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started", "wants")
+    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started", "turn", "wants")
 
     def __init__(
         self, fn: Callable[[Tx], Any], keys: Sequence[int], future: Any, loop: Any, wants: Wants = (), *, low: bool
@@ -50,6 +51,8 @@ class Unit:
         self.keys = keys
         self.wants = wants
         self.low = low
+        self.turn = turn.get()
+        """Whose share of the writer it uses up."""
         self.future: Any = future
         self.loop: asyncio.AbstractEventLoop | None = loop
         self.held_since = 0.0

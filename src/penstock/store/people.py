@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from sqlalchemy import bindparam, delete, select, update
 
 from penstock.core import codec
 from penstock.core.approval import Approval
 from penstock.errors import Defect
-from penstock.identity.model import fold_email
+from penstock.identity.model import UNLIMITED, Quotas, fold_email
 from penstock.store import tables
 from penstock.store.reader import Read
 from penstock.store.rows import APPLICATIONS, GROUPS, MEMBERSHIPS, META, TENANTS, TOKENS, USERS, Tx
@@ -46,6 +47,9 @@ class Settings(NamedTuple):
     created_at: int
     approval: str
     four_eyes: int
+    disabled: int
+    quotas: str
+    """JSON."""
     rev: int
 
 
@@ -61,21 +65,25 @@ class Principal(NamedTuple):
     groups: tuple[str, ...]
     roles: tuple[str, ...]
     disabled: bool
+    quotas: Quotas = UNLIMITED
+    """The tenant's."""
 
 
 _t, _a, _u = tables.tenants.c, tables.applications.c, tables.users.c
 _g, _m, _k = tables.groups.c, tables.memberships.c, tables.tokens.c
-_APPLICATION = select(
-    *(_a.tid, _a.id, _a.name, _a.secret_hash, _a.roles, _a.disabled, _a.old_hash, _a.old_until)
-).where(_a.id == bindparam("id"))
+_APPLICATION = (
+    select(*(_a.tid, _a.id, _a.name, _a.secret_hash, _a.roles, _a.disabled, _a.old_hash, _a.old_until, _t.disabled))
+    .join(tables.tenants, _t.tid == _a.tid)
+    .where(_a.id == bindparam("id"))
+)
 _USER = (
-    select(_u.tid, _u.email, _u.name, _u.password_hash, _u.roles, _u.disabled, _t.code)
+    select(_u.tid, _u.email, _u.name, _u.password_hash, _u.roles, _u.disabled, _t.code, _t.disabled)
     .join(tables.tenants, _t.tid == _u.tid)
     # tenants are few: one look into the index for each
     .where(_u.tid.in_(select(tables.tenants.alias("every").c.tid)), _u.email == bindparam("email"))
 )
 _TOKEN = (
-    select(_k.tid, _t.id, _t.code, _k.principal, _k.expires_at, _k.audience)
+    select(_k.tid, _t.id, _t.code, _t.quotas, _t.disabled, _k.principal, _k.expires_at, _k.audience)
     .join(tables.tenants, _t.tid == _k.tid)
     .where(_k.token_hash == bindparam("hash"))
 )
@@ -83,7 +91,7 @@ _USER_IN = select(_u.uid, _u.roles, _u.disabled).where(_u.tid == bindparam("tid"
 _APP_IN = select(_a.roles, _a.disabled).where(_a.tid == bindparam("tid"), _a.id == bindparam("id"))
 _GROUPS_OF = select(_g.code).join(tables.memberships, _m.gid == _g.gid).where(_m.uid == bindparam("uid"))
 _TENANT = select(_t.tid, _t.id, _t.code).where(_t.code == bindparam("code"))
-_TENANT_OF = select(_t.id, _t.code).where(_t.tid == bindparam("tid"))
+_TENANT_OF = select(_t.id, _t.code, _t.quotas, _t.disabled).where(_t.tid == bindparam("tid"))
 _EXPIRED = (
     select(_k.token_hash).where(_k.expires_at < bindparam("before")).order_by(_k.expires_at).limit(bindparam("most"))
 )
@@ -111,6 +119,7 @@ def tenants_of(tx: Tx, kind: str, name: str) -> list[int]:
 
 def _secret(row: tuple[object, ...]) -> Secret:
     tid, id, name, hash, roles, disabled = row[:6]
+    of_nobody = row[-1]  # the tenant is disabled
     assert isinstance(tid, int)
     return Secret(
         tid,
@@ -118,17 +127,17 @@ def _secret(row: tuple[object, ...]) -> Secret:
         str(name),
         None if hash is None else str(hash),
         tuple(codec.decode_json(str(roles))),
-        bool(disabled),
+        bool(disabled or of_nobody),
     )
 
 
 def principal(read: Read, token_hash: str, audience: str) -> Principal | None:
     """Who a token of this audience speaks for, as they are now."""
     row = read.row(_TOKEN, {"hash": token_hash})
-    if row is None or row[5] != audience:
+    if row is None or row[7] != audience:
         return None
-    tid, tenant_id, code, name, expires_at = row[:5]
-    return _as_now(read, tid, (tenant_id, code), name, expires_at - read.now())
+    tid, tenant_id, code, quotas, closed, name, expires_at, _ = row
+    return _as_now(read, tid, (tenant_id, code, quotas, closed), name, expires_at - read.now())
 
 
 def public_id(read: Read, tid: int) -> str:
@@ -140,12 +149,19 @@ def public_id(read: Read, tid: int) -> str:
 
 
 def named(read: Read, tid: int, name: str) -> Principal | None:
-    """A principal of a tenant as it is now, for what is done in its name later."""
+    """A principal of a tenant as it is now, for what is done in its name later; that goes on in a disabled tenant."""
     row = read.row(_TENANT_OF, {"tid": tid})
-    return None if row is None else _as_now(read, tid, (row[0], row[1]), name, 0)
+    return None if row is None else _as_now(read, tid, (*row[:3], 0), name, 0)
 
 
-def _as_now(read: Read, tid: int, tenant: tuple[str, str], name: str, left: int) -> Principal | None:
+def caller(read: Read, tid: int, name: str) -> Principal | None:
+    """The same of somebody who calls now: disabled where the tenant is."""
+    row = read.row(_TENANT_OF, {"tid": tid})
+    return None if row is None else _as_now(read, tid, row, name, 0)
+
+
+def _as_now(read: Read, tid: int, tenant: tuple[Any, ...], name: str, left: int) -> Principal | None:
+    """`tenant`: id, code, quotas, disabled."""
     kind, _, id = name.partition(":")
     groups: tuple[str, ...] = ()
     if kind == "user":
@@ -159,7 +175,18 @@ def _as_now(read: Read, tid: int, tenant: tuple[str, str], name: str, left: int)
         if application is None:
             return None
         roles, disabled = application
-    return Principal(tid, *tenant, name, left, groups, tuple(codec.decode_json(roles)), bool(disabled))
+    tenant_id, code, quotas, closed = tenant
+    return Principal(
+        tid,
+        tenant_id,
+        code,
+        name,
+        left,
+        groups,
+        tuple(codec.decode_json(roles)),
+        bool(disabled or closed),
+        quotas_of(quotas),
+    )
 
 
 _GROUP_IN = select(_g.gid).where(_g.tid == bindparam("tid"), _g.code == bindparam("code"))
@@ -176,12 +203,6 @@ def standing(read: Read, tid: int, kind: str, name: str) -> str:
     if row is None:
         return "unknown"
     return "disabled" if row[-1] else "known"
-
-
-def tenant_id(read: Read, tid: int) -> str:
-    """The public id of a tenant."""
-    row = read.row(_TENANT_OF, {"tid": tid})
-    return "" if row is None else str(row[0])
 
 
 def tenant(read: Read, code: str) -> tuple[int, str, str] | None:
@@ -234,10 +255,23 @@ def held_or_first(tx: Tx, tid: int, look: Callable[[], T | None]) -> T | None:
     return look()
 
 
-def add_tenant(tx: Tx, id: str, code: str, name: str) -> int:
+def add_tenant(tx: Tx, id: str, code: str, name: str, quotas: Quotas = UNLIMITED) -> int:
     tid = tx.next_id(TENANTS)
-    tx.put(TENANTS, tuple(Settings(tid, id, code, name, tx.now, Approval.NONE.value, 0, 1)))
+    tx.put(TENANTS, tuple(Settings(tid, id, code, name, tx.now, Approval.NONE.value, 0, 0, encode_quotas(quotas), 1)))
     return tid
+
+
+def quotas_of(text: str) -> Quotas:
+    """As a tenant's row has them."""
+    return UNLIMITED if text == "{}" else msgspec.json.decode(text, type=Quotas)
+
+
+def encode_quotas(quotas: Quotas) -> str:
+    return msgspec.json.encode(quotas).decode()
+
+
+def encode_roles(roles: Sequence[str]) -> str:
+    return codec.encode_json(tuple(roles))
 
 
 def add_application(tx: Tx, tid: int, id: str, name: str, secret_hash: str, roles: tuple[str, ...] = ()) -> None:

@@ -60,7 +60,7 @@ def session(read: Read, session_hash: str) -> tuple[Row, Principal | None, int] 
     if row is None:
         return None
     found = Row(*row)
-    return found, people.named(read, found.tid, found.principal), read.now()
+    return found, people.caller(read, found.tid, found.principal), read.now()
 
 
 def get(tx: Tx, session_hash: str) -> Row | None:

@@ -108,6 +108,8 @@ tenants = _table(
     _int("created_at"),
     _text("approval"),
     _flag("four_eyes"),
+    _flag("disabled"),
+    _text("quotas"),
     _int("rev"),
     _unique("id"),
     _unique("code"),

@@ -1,13 +1,14 @@
 """The writer: one thread that runs units in groups, and commits each group once.
 
 Theory of operation
-  A unit is a synchronous function of a `Tx`, submitted from any thread. The thread takes up to `GROUP_UNITS` of them
-  in the order of arrival, opens a transaction (on PostgreSQL with the locks on all their processes), runs them for at
+  A unit is a synchronous function of a `Tx`, submitted from any thread. The thread takes up to `GROUP_UNITS` of them,
+  tenant by tenant (`fairness`) and in the order of arrival within a tenant, opens a transaction (on PostgreSQL with the locks on all their processes), runs them for at
   most `GROUP_SECONDS`, flushes their buffers and commits. Then, and only then, their futures get their results.
   - A unit that raises drops its buffer; nobody else notices.
   - If anything fails that the group shares (a flush, the COMMIT, a statement inside a unit, a unit that had written
     before it raised) the transaction is rolled back and the units run again, each in a transaction of its own.
-  - Units whose process another node holds go back to the front and wait; later ones of the same process with them.
+  - Units whose process another node holds go back to the front of their tenant and wait; later ones of the same process
+    with them.
   - If the connection is lost, a new one is made. Whether a commit in flight was carried out is asked first.
   - If the database cannot be had at all, everyone who waits is told `Unavailable`.
 Nothing here knows SQL or which database it is; `database.Connection` does.
@@ -21,13 +22,13 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from penstock.errors import Defect, PenstockError, Unavailable
 from penstock.store.database import Connection
+from penstock.store.fairness import Room, Turns
 from penstock.store.group import Answer, Failed, Group, Kept, Unit, Wants, ours, wanted
 from penstock.store.rows import Tx
 
@@ -80,8 +81,9 @@ class Writer:
         self._heard = heard
         self._limit = queue_limit
         self._arrivals: queue.SimpleQueue[Unit | None] = queue.SimpleQueue()
-        self._normal: deque[Unit] = deque()
-        self._low: deque[Unit] = deque()
+        self._normal: Turns[Unit] = Turns()
+        self._low: Turns[Unit] = Turns()
+        self._room = Room(self._normal, self._low)
         self._door = threading.Lock()
         self._closed = False
         self._draining = False
@@ -121,14 +123,16 @@ class Writer:
     @property
     def waiting(self) -> int:
         """How many units wait; an estimate."""
-        return self._arrivals.qsize() + len(self._normal) + len(self._low)
+        return self._arrivals.qsize() + self._normal.size + self._low.size
 
     def _put(self, unit: Unit) -> None:
         with self._door:  # so that nothing arrives behind the mark that closes
             if self._closed:
                 raise Unavailable("the store is closed")
-            if self.waiting >= self._limit:
+            room, tag = self._room, unit.turn[0]
+            if self.waiting >= self._limit and not room.may(tag, self._limit):
                 raise Unavailable("too many writes are waiting", retry_after=1)
+            room.come[tag] = room.come.get(tag, 0) + 1
             self._arrivals.put(unit)
 
     def close(self) -> None:
@@ -162,11 +166,11 @@ class Writer:
         if self._last >= GATHER_UNITS and not self._draining:
             self._gather()
         normal, low = self._normal, self._low
-        if not normal and not low and self._draining:
+        if not normal.size and not low.size and self._draining:
             return None
-        units = [normal.popleft() for _ in range(min(len(normal), GROUP_UNITS))]
+        units = normal.take(GROUP_UNITS)
         # Under load one low unit a group: bulk work goes on, and holds nobody up for longer than one chunk.
-        units += [low.popleft() for _ in range(min(len(low), 1 if units else GROUP_UNITS))]
+        units += low.take(1 if units else GROUP_UNITS)
         self._last = len(units)
         return units
 
@@ -189,7 +193,7 @@ class Writer:
                 self._sort(self._arrivals.get(timeout=self._backoff))
             elif self._backoff:
                 time.sleep(self._backoff)
-            elif not self._normal and not self._low and not self._draining:
+            elif not self._normal.size and not self._low.size and not self._draining:
                 self._sort(self._arrivals.get())
             while not self._arrivals.empty():
                 self._sort(self._arrivals.get_nowait())
@@ -210,12 +214,12 @@ class Writer:
                 self._one_by_one(ran, error)
         except _Outage as outage:
             self._broken = 0
-            self._answer([(unit, None, outage.error) for unit in (*units, *self._normal, *self._low)])
-            self._normal.clear()
-            self._low.clear()
-        for unit in reversed(units):
-            if not unit.answered:
-                (self._low if unit.low else self._normal).appendleft(unit)
+            waiting = [*self._normal.clear(), *self._low.clear()]
+            self._answer([(unit, None, outage.error) for unit in (*units, *waiting)])
+        back = [unit for unit in units if not unit.answered]
+        if back:
+            self._normal.put_back(unit for unit in back if not unit.low)
+            self._low.put_back(unit for unit in back if unit.low)
 
     def _one_by_one(self, units: list[Unit], error: PenstockError) -> None:
         """Each in a transaction of its own, until one must wait for another node: those behind it stay behind it."""

@@ -218,7 +218,7 @@ def _codes(door: Door[Any], route: Route[Any]) -> dict[int, dict[str, type[error
     if route.revised and route.method != "GET":
         kinds.append(errors.Stale)
     if route.auth is Auth.REQUIRED:
-        kinds.append(errors.Unauthenticated)
+        kinds += [errors.Unauthenticated, errors.LimitExceeded]
         if door.session_cookie is not None and route.method != "GET":
             kinds.append(errors.Forbidden)
     if route.request is not None:

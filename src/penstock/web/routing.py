@@ -40,6 +40,8 @@ BODY_SECONDS = 30.0
 
 D = TypeVar("D")
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Admit = Callable[[Actor], None]
+"""Asked once a request, when it is known who calls. Raises: LimitExceeded."""
 Observe = Callable[["Route[Any] | None", int, float], None]
 
 
@@ -55,11 +57,13 @@ class Call(Generic[D]):
     """One request, parsed and checked, as a handler sees it."""
 
     __slots__ = (
-        "_actor", "_authenticate", "_receive", "body", "content", "content_type", "door", "headers", "idempotency_key",
+        "_actor", "_admit", "_authenticate", "_receive", "body", "content", "content_type", "door", "headers", "idempotency_key",
         "path", "query", "revisions", "route", "scope",
     )  # fmt: skip
 
-    def __init__(self, door: D, authenticate: Authenticate, scope: Scope, receive: Receive) -> None:
+    def __init__(
+        self, door: D, authenticate: Authenticate, scope: Scope, receive: Receive, admit: Admit | None = None
+    ) -> None:
         self.door = door
         """What the door was built with."""
         self.scope = scope
@@ -79,6 +83,7 @@ class Call(Generic[D]):
         """Of a route that is `revised`: what `If-Match` takes; None: anything."""
         self._actor: Actor | None = None
         self._authenticate = authenticate
+        self._admit = admit
         self._receive = receive
 
     @property
@@ -115,9 +120,12 @@ class Call(Generic[D]):
         return bearer_token(self.headers.get("authorization"))
 
     async def authenticate(self) -> Actor:
-        """Asks the door's authenticator. Raises: Unauthenticated."""
+        """Asks the door's authenticator; the request is one of the caller's tenant then. Raises: Unauthenticated, LimitExceeded."""
         if self._actor is None:
-            self._actor = await self._authenticate(self)
+            actor = await self._authenticate(self)
+            if self._admit is not None:
+                self._admit(actor)
+            self._actor = actor
         return self._actor
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -197,7 +205,9 @@ class Route(Generic[D]):
     also: Sequence[int] = ()
     """Other successful statuses, told by `Reply`."""
     errors: Sequence[type[PenstockError]] = ()
-    """What the operation raises besides Invalid, Unauthenticated and Unavailable, which every route may."""
+    """What the operation raises besides Invalid, Unavailable, and Unauthenticated and LimitExceeded where it is asked who
+    calls: every route may.
+    """
     auth: Auth = Auth.REQUIRED
     content_types: Sequence[str] = (JSON,)
     max_body: int | None = None
@@ -248,6 +258,7 @@ class Door(Generic[D]):
         version: str,
         prefix: str = "",
         authenticate: Authenticate = nobody,
+        admit: Admit | None = None,
         errors: ErrorRenderer = PROBLEM_DETAILS,
         max_body: int = MAX_BODY,
         description: str = "",
@@ -269,6 +280,7 @@ class Door(Generic[D]):
         self.description = description
         self.encoder = msgspec.json.Encoder()
         self._authenticate = authenticate
+        self._admit = admit
         self._observe = observe
         self._max_body = max_body
         self._lenient = lenient
@@ -287,7 +299,7 @@ class Door(Generic[D]):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         began = time.perf_counter() if self._observe else 0.0
-        call = Call(self.context, self._authenticate, scope, receive)
+        call = Call(self.context, self._authenticate, scope, receive, self._admit)
         try:
             answer = await self._answer(call, scope, receive)
         except ClientGone:

@@ -29,7 +29,7 @@ DEV_TENANT = "demo"
 DEV_USERS = (
     ("ana@example.com", "Ana Ruiz", ("staff",), ()),
     ("ben@example.com", "Ben Okafor", ("staff", "risk"), ()),
-    ("root@example.com", "Root", ("staff", "risk", "admins"), ("admin",)),
+    ("root@example.com", "Root", ("staff", "risk", "admins"), ("admin", "operator")),
 )
 
 

@@ -151,7 +151,7 @@ class Platform:
 
     def app(self) -> Site:
         """The ASGI application: every door on one port."""
-        settings = self.settings
+        settings, admit = self.settings, self.operations.limits.admit
         documents = Documents(self.operations, self.blobs, settings.max_document_size)
         pace = settings.upload_timeout.total_seconds()
         native = Native(
@@ -164,9 +164,9 @@ class Platform:
             single_sign_on=self.single_sign_on,
             cookies=Cookies(settings.public_url),
         )
-        api = routes.door(native, self.settings.max_body_size)
+        api = routes.door(native, settings.max_body_size, admit)
         given = executions.Executions(self.operations, self.credentials, self.cursor_key)
-        workflows = executions.door(given, self.settings.max_body_size)
+        workflows = executions.door(given, settings.max_body_size, admit)
         front = Door(
             front_routes(),
             Front(self.store, self.ended, self.signing),

@@ -9,13 +9,17 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import structlog
+
 from penstock.config import Settings
 from penstock.errors import Unavailable
+from penstock.store import installation
 from penstock.web.streaming import ABORT
 from penstock.wiring.logs import configure_logging
 from penstock.wiring.places import address, printable_host
 from penstock.wiring.platform import Platform
 
+log = structlog.get_logger("penstock")
 MOST_FILES = 1 << 20
 
 
@@ -98,4 +102,8 @@ def run_server(settings: Settings) -> None:
     """`penstock serve`. Raises: Unavailable, Invalid, Conflict."""
     configure_logging(settings)
     platform = Platform.build(settings)
+    if platform.store.read(installation.is_empty):
+        log.warning(
+            "there is no tenant yet, so nobody can get in: penstock bootstrap CODE --email EMAIL makes the first"
+        )
     serve(platform, settings.host, settings.port)

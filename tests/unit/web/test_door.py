@@ -273,9 +273,9 @@ def test_the_openapi_document(door, ask):
     assert "/api/openapi.json" not in document["paths"]
     listing = document["paths"]["/api/things"]["get"]
     assert [parameter["name"] for parameter in listing["parameters"]] == ["limit", "metadata.NAME"]
-    assert set(listing["responses"]) == {"200", "400", "401", "403", "503"}
+    assert set(listing["responses"]) == {"200", "400", "401", "403", "429", "503"}
     making = document["paths"]["/api/things"]["post"]
-    assert set(making["responses"]) == {"200", "201", "400", "401", "409", "413", "415", "503"}
+    assert set(making["responses"]) == {"200", "201", "400", "401", "409", "413", "415", "429", "503"}
     assert making["requestBody"]["content"][JSON]["examples"]["small"]["value"] == {"name": "a"}
     assert making["responses"]["409"]["content"].keys() == {"application/problem+json"}
     assert not document["paths"]["/api/things/{id}/cancel"]["post"]["requestBody"]["required"]

@@ -110,7 +110,9 @@ async def log_in(call: CloudioCall) -> models.NewSession:
 
 async def session(call: CloudioCall) -> models.Session:
     jwt, csrf = call.headers.get("jwt", ""), call.headers.get("csrf", "")
-    return mapping.render_session(await call.door.credentials.session(jwt, csrf, call.door.key))
+    found = await call.door.credentials.session(jwt, csrf, call.door.key)
+    call.door.operations.limits.admit(found.actor)
+    return mapping.render_session(found)
 
 
 # -- the table -------------------------------------------------------------------------------------------------------
@@ -134,7 +136,7 @@ REPEAT = "Our extension: repeated with its Idempotency-Key, a call gets its firs
 def _value_route(operation: str, summary: str, handler: Any, response: Any, **more: Any) -> CloudioRoute:
     """What all calls of a job have in common."""
     example = {**EXAMPLE, "value": {"any": "JSON"}} if more.get("request") is models.Put else EXAMPLE
-    more = {"request": models.Reference, "max_body": MAX_BODY, "errors": (Forbidden,), **more}
+    more = {"request": models.Reference, "max_body": MAX_BODY, "errors": (Forbidden, LimitExceeded), **more}
     return Route(
         method="POST", path=f"{VALUES}/{operation}", operation=operation, summary=summary, handler=handler,
         response=response, auth=Auth.NONE, content_types=CONTENT_TYPES, tag="Values", examples={"call": example},
@@ -146,7 +148,7 @@ ROUTES: tuple[CloudioRoute, ...] = (
     *(
         _value_route(
             operation, f"Keep a value for {whose}", _put(of_process=of_process), models.Done,
-            request=models.Put, max_body=MAX_PUT, errors=(Forbidden, TooLarge, Conflict), description=REPEAT,
+            request=models.Put, max_body=MAX_PUT, errors=(Forbidden, TooLarge, Conflict, LimitExceeded), description=REPEAT,
         )
         for operation, whose, of_process in (
             ("put", "all instances of the workflow", False),
@@ -160,7 +162,7 @@ ROUTES: tuple[CloudioRoute, ...] = (
     *(
         _value_route(
             operation, f"Add exactly 1 to a number of {whose}; an absent key becomes 1",
-            _increment(of_process=of_process), models.Counted, errors=(Forbidden, Conflict), description=REPEAT,
+            _increment(of_process=of_process), models.Counted, errors=(Forbidden, Conflict, LimitExceeded), description=REPEAT,
         )
         for operation, whose, of_process in (
             ("incrementAndGet", "the workflow", False),
@@ -178,7 +180,7 @@ ROUTES: tuple[CloudioRoute, ...] = (
     Route(
         origin="ours",
         method="GET", path=AUTH, operation="session", summary="The session of the headers `jwt` and `csrf`",
-        handler=session, response=models.Session, auth=Auth.NONE, tag="Session", errors=(Unauthenticated,),
+        handler=session, response=models.Session, auth=Auth.NONE, tag="Session", errors=(Unauthenticated, LimitExceeded),
         description="Our extension.",
     ),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from penstock.web.auth import Authenticator, bearer
 from penstock.web.errors import ErrorRenderer, Shape
 from penstock.web.openapi import describe
 from penstock.web.paging import decode_cursor, encode_cursor
-from penstock.web.routing import ANY_JSON, JSON, MAX_BODY, TEXT_JSON, Call, Door, Route
+from penstock.web.routing import ANY_JSON, JSON, MAX_BODY, TEXT_JSON, Admit, Call, Door, Route
 
 MOUNT = "/api/workflow"
 PREFIX = f"{MOUNT}/v1.0"
@@ -241,7 +241,7 @@ ERRORS = ErrorRenderer(
 )
 
 
-def door(executions_: Executions, max_body: int) -> Door[Executions]:
+def door(executions_: Executions, max_body: int, admit: Admit | None = None) -> Door[Executions]:
     """The door, with its OpenAPI document and page."""
     made = Door(
         ROUTES,
@@ -251,6 +251,7 @@ def door(executions_: Executions, max_body: int) -> Door[Executions]:
         version=penstock.__version__,
         prefix=PREFIX,
         authenticate=bearer(executions_.credentials),
+        admit=admit,
         errors=ERRORS,
         max_body=max_body,
         description=(

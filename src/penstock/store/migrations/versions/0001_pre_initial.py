@@ -800,6 +800,8 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         big("created_at"),
         text("approval"),
         sa.Column("four_eyes", SMALL, nullable=False),
+        sa.Column("disabled", SMALL, nullable=False),
+        text("quotas"),
         big("rev"),
         sa.PrimaryKeyConstraint("tid", name=op.f("tenants_pkey")),
         sa.UniqueConstraint("code", name=op.f("tenants_code_key")),
