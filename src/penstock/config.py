@@ -25,7 +25,7 @@ from penstock.errors import Invalid, Problem
 
 PREFIX = "PENSTOCK_"
 
-SECRETS = frozenset({"audit_key", "database_url", "secret_key"})
+SECRETS = frozenset({"audit_key", "database_url", "metrics_token", "secret_key"})
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
@@ -47,6 +47,18 @@ class Settings:
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, else json."""
+    log_requests: bool = False
+    """A line for each request."""
+    log_slow: timedelta = timedelta(seconds=1)
+    """A request that takes longer gets a line in any case; what a long-poll waits does not count."""
+    metrics_token: str | None = field(default=None, repr=False)
+    """Who sends it as a bearer token may read /metrics from elsewhere. None: callers on this machine alone."""
+    otlp_endpoint: str | None = None
+    """Where traces go (OTLP over HTTP), as http://HOST:4318; None: nothing is traced."""
+    trace_sample: float = 1.0
+    """The part of traces that begin here and are recorded, from 0 to 1; callers decide about theirs."""
+    drain_delay: timedelta = timedelta(0)
+    """How long a server that was told to stop says that it is not ready, and still serves, before it closes its port."""
     max_body_size: int = 2 * 1024 * 1024
     documents_url: str | None = None
     """Where the content of documents lies: file:///FOLDER, s3://BUCKET/…, gs://… or az://…; None: `documents` in data_dir."""
@@ -210,14 +222,34 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         "lease_max": (timedelta(seconds=1), timedelta(days=1)),
         "retention_days": (1, 100_000),
         "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
+        "log_slow": (timedelta(milliseconds=1), timedelta(days=1)),
+        "trace_sample": (0.0, 1.0),
+        "drain_delay": (timedelta(0), timedelta(minutes=5)),
     }
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
+    if settings.metrics_token is not None and not _is_token(settings.metrics_token):
+        text = "must have 16 characters or more, printable ASCII without spaces"
+        yield Problem("", f"{sources['metrics_token']}: metrics_token {text}")
+    if settings.otlp_endpoint is not None and not _is_address(settings.otlp_endpoint):
+        yield Problem("", f"{sources['otlp_endpoint']}: otlp_endpoint must be an address as http://HOST:4318")
     for entry in settings.outbound_allow:
         if "/" in entry and not _is_network(entry):
             yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
+
+
+def _is_token(text: str) -> bool:
+    return len(text) >= 16 and text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0 and not parts.query
+    except ValueError:
+        return False
 
 
 def _is_network(text: str) -> bool:

@@ -43,6 +43,8 @@ class Job(Answer, frozen=True, kw_only=True):
     input: Any
     timeout_at: str | None
     created_at: str
+    traceparent: str | UnsetType = UNSET
+    """W3C: the step that opened it, where the server traces."""
 
 
 class Jobs(Answer, frozen=True, kw_only=True):
@@ -58,6 +60,7 @@ class Cause(Request, frozen=True, kw_only=True):
 
 class CompleteOne(Request, frozen=True, kw_only=True):
     lease: str | None = None
+    traceparent: str | None = None
     output: Any = None
     values: Annotated[dict[str, Any], Meta(max_length=100)] = msgspec.field(default_factory=dict)
     increments: Annotated[list[Key], Meta(max_length=100)] = msgspec.field(default_factory=list)
@@ -70,6 +73,7 @@ class CompleteEntry(CompleteOne, frozen=True, kw_only=True):
 class FailOne(Request, frozen=True, kw_only=True):
     failure: Cause
     lease: str | None = None
+    traceparent: str | None = None
     delay: Seconds | None = None
 
 
@@ -80,6 +84,7 @@ class FailEntry(FailOne, frozen=True, kw_only=True):
 class ThrowOne(Request, frozen=True, kw_only=True):
     code: Name
     lease: str | None = None
+    traceparent: str | None = None
     message: Annotated[str, Meta(max_length=10_000)] = ""
     data: Any = None
 

@@ -7,9 +7,11 @@ apply the inbox) is told to `Loops` by callbacks; nothing of it is lost in a cra
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections import Counter, deque
+import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +27,9 @@ from penstock.store import Store, definitions, inbox, jobs, messages, outbox, pr
 from penstock.store.carrying import Effects
 from penstock.store.held import Held
 from penstock.store.rows import Tx
+from penstock.telemetry.activity import CURRENT, PROCESS, Activity, acting
+from penstock.telemetry.figures import EngineFigures
+from penstock.telemetry.tracing import Span
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +38,9 @@ MOST_DEEP = 50
 
 MOST_CLAIMED = 500
 """Jobs that polls may ask for together in one unit; one poll may ask for as many alone."""
+
+MOST_FOLLOWED = 10_000
+"""Inboxes of which this node remembers whose step has posted there, for traces."""
 
 MOST_SERVED = 64
 """Jobs handed out in one unit to polls that wait."""
@@ -92,13 +100,19 @@ class EmbeddedEngine:
     def __init__(self) -> None:
         self.dispatcher = Dispatcher()
         self.signals = Signals()
+        self.figures = EngineFigures()
         self._claims: Claims | None = None
+        self._posted: OrderedDict[int, Span] = OrderedDict()
+        """By process: the step that last left something in its inbox."""
 
     # -- the port ----------------------------------------------------------------------------------------------
 
     def start(self, held: Held, event: ev.Started) -> Held:
         """The first step of a process that `processes.create` made."""
-        return self._commit(held, event, decider.start(held.version, held, event))
+        began = time.perf_counter_ns()
+        step = decider.start(held.version, held, event)
+        self.figures.step_ns += time.perf_counter_ns() - began
+        return self._commit(held, event, step, began)
 
     def accept(self, tx: Tx, pid: int, event: ev.AnyEvent) -> Held:
         """Apply an event.
@@ -116,32 +130,50 @@ class EmbeddedEngine:
             raise (Invalid if answer.code == "unknown" else WrongState)(answer.message)
         return answer
 
-    def apply(self, held: Held, event: ev.AnyEvent) -> Held | decider.Rejected:
-        """Apply an event to a process that is loaded; a rejection is an answer here."""
+    def apply(self, held: Held, event: ev.AnyEvent, parent: str | None = None) -> Held | decider.Rejected:
+        """Apply an event to a process that is loaded; a rejection is an answer here.
+
+        `parent`: a traceparent the step's span goes below, in place of its unit's.
+        """
+        began = time.perf_counter_ns()
         step = decider.step(held.version, held.process, held, event)
+        self.figures.step_ns += time.perf_counter_ns() - began
         if isinstance(step, decider.Rejected):
             return step
-        return self._commit(held, event, step)
+        return self._commit(held, event, step, began, parent)
 
     def commit(self, held: Held, event: ev.AnyEvent, step: decider.Step) -> Held:
         """Commit a step that was worked out elsewhere (a migration)."""
-        return self._commit(held, event, step)
+        return self._commit(held, event, step, time.perf_counter_ns())
 
-    def answer(self, tx: Tx, row: jobs.Row, event: ev.JobCompleted | ev.JobFailed | ev.ErrorThrown) -> Held:
-        """Apply a worker's answer for a job it holds.
+    def answer(
+        self, tx: Tx, row: jobs.Row, event: ev.JobCompleted | ev.JobFailed | ev.ErrorThrown, trace: str | None = None
+    ) -> Held:
+        """Apply a worker's answer for a job it holds. `trace` is the worker's own span (a traceparent).
+
+        The step goes on in the job's trace, whatever trace the request is part of, but for one that says it is part of one.
 
         Raises: LeaseLost when the process has gone on without it.
         """
         held = processes.load(tx, row.pid)
-        answer = None if held is None else self.apply(held, event)
+        called = CURRENT.get()
+        if trace is None and not (called is not None and called.span is not None and called.span.remote):
+            trace = row.trace
+        answer = None if held is None else self.apply(held, event, trace)
         if answer is None or isinstance(answer, decider.Rejected):
             raise LeaseLost("the process has gone on: the answer is not applied")
         return answer
 
     # -- carrying out ------------------------------------------------------------------------------------------
 
-    def _commit(self, held: Held, event: ev.AnyEvent, step: decider.Step) -> Held:
+    def _commit(
+        self, held: Held, event: ev.AnyEvent, step: decider.Step, began: int, parent: str | None = None
+    ) -> Held:
+        """`began`: when the decider did, by `perf_counter_ns`."""
         tx = held.tx
+        self.figures.steps += 1
+        PROCESS.set(held.process_id)
+        span = None if tx.span is None else _span_of(tx.span, held, event, step, began, parent)
         grants: list[tuple[do.OpenJob, Waiter, Grant]] = []
 
         def offer(command: do.OpenJob) -> jobs.Lease | None:
@@ -156,7 +188,12 @@ class EmbeddedEngine:
         for command, waiter, grant in grants:
             taken = self.taken(moved, command, grant, tx.now)
             self._deliver_later(tx, waiter, taken)
-        self._after(moved, effects)
+        self._after(moved, effects, span)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("step %d: %s, %s", moved.process.seq, type(event).__name__, moved.process.status)
+        if span is not None:
+            ended = time.time_ns()
+            tx.after_commit(lambda: span.end(ended))  # a step that was rolled back is none
         return moved
 
     def _deliver_later(self, tx: Tx, waiter: Waiter, taken: Taken, *, reserved: bool = True) -> None:
@@ -166,7 +203,7 @@ class EmbeddedEngine:
 
         tx.after_commit(deliver)
 
-    def taken(self, held: Held, command: do.OpenJob, grant: Grant, now: int) -> Taken:
+    def taken(self, held: Held, command: do.OpenJob, grant: Grant, now: int, trace: str | None = None) -> Taken:
         return Taken(
             pid=held.pid,
             process_id=held.process_id,
@@ -183,10 +220,12 @@ class EmbeddedEngine:
             input=command.input,
             timeout_at=None if command.timeout is None else now + command.timeout,
             created_at=now,
+            trace=held.tx.trace if trace is None else trace,
         )
 
-    def _after(self, held: Held, effects: Effects) -> None:
+    def _after(self, held: Held, effects: Effects, span: Span | None) -> None:
         tx, signals = held.tx, self.signals
+        tx.step = span
         for child in effects.children:
             if isinstance(child, do.StartChild):
                 self._start_child(held, child)
@@ -214,7 +253,20 @@ class EmbeddedEngine:
 
     def wake_later(self, tx: Tx, pid: int) -> None:
         """There is something in the inbox of a process."""
+        span = tx.step or tx.span
+        if span is not None:
+            tx.after_commit(partial(self._remember, pid, span))
         tx.notify(f"inbox:{pid}")
+
+    def _remember(self, pid: int, span: Span) -> None:
+        self._posted[pid] = span
+        if len(self._posted) > MOST_FOLLOWED:
+            self._posted.popitem(last=False)
+
+    def posted(self, pid: int) -> Activity | None:
+        """On whose behalf what waits in an inbox is applied: the step's that left it there, as far as this node knows."""
+        span = self._posted.pop(pid, None)
+        return None if span is None else Activity(span=span)
 
     # -- children ----------------------------------------------------------------------------------------------
 
@@ -326,6 +378,7 @@ class EmbeddedEngine:
         row = jobs.get(tx, pid, n)
         if row is None or row.leased_until is None or row.leased_until > tx.now:
             return
+        self.figures.leases_expired += row.state != "AWAITING"
         failure: ev.Failure | None = None
         if row.state == "AWAITING":
             failure = ev.Failure("Timeout", "the endpoint answered 202 and then nothing in time")
@@ -368,7 +421,13 @@ class EmbeddedEngine:
 
     def match_later(self, tx: Tx, tid: int, name: str, key: str) -> None:
         """A message was kept: pair it with a waiter after the commit."""
-        tx.after_commit(lambda: self.signals.match(tid, name, key))
+        span = tx.step or tx.span
+
+        def match() -> None:
+            with acting(None if span is None else Activity(span=span)):
+                self.signals.match(tid, name, key)
+
+        tx.after_commit(match)
 
     # -- polls -------------------------------------------------------------------------------------------------
 
@@ -380,10 +439,21 @@ class EmbeddedEngine:
         try:
             await self._take(store, waiter, register=wait > 0)
             if wait > 0 and not waiter.taken and not self.dispatcher.draining:
-                await asyncio.wait((waiter.future,), timeout=wait)
+                await self._wait(waiter, wait)
             return await self._settled(store, waiter)
         finally:
             self._give_back(waiter)
+
+    async def _wait(self, waiter: Waiter, seconds: float) -> None:
+        began = time.perf_counter()
+        self.figures.polls_waiting += 1
+        try:
+            await asyncio.wait((waiter.future,), timeout=seconds)
+        finally:
+            self.figures.polls_waiting -= 1
+            activity = CURRENT.get()
+            if activity is not None:
+                activity.waited += time.perf_counter() - began
 
     async def _take(self, store: Store, waiter: Waiter, *, register: bool) -> None:
         """Have what lies ready delivered; where nothing does, register the poll in the same unit.
@@ -490,7 +560,7 @@ class EmbeddedEngine:
         jobs.take(tx, row, grant.lease, held.vid)
         rendered: Any = None if text is None else codec.decode_json(text)
         command = do.OpenJob(row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout)
-        return self.taken(held, command, grant, row.available_at)
+        return self.taken(held, command, grant, row.available_at, row.trace)
 
     def serve(self, tx: Tx, queue: str) -> None:
         """Give what lies ready in a queue to the polls that wait for it."""
@@ -511,3 +581,25 @@ class EmbeddedEngine:
                 self._deliver_later(tx, waiter, taken)
         if len(rows) == MOST_SERVED:
             tx.after_commit(lambda: self.signals.serve(queue))
+
+
+def _span_of(
+    unit: Span, held: Held, event: ev.AnyEvent, step: decider.Step, began: int, parent: str | None
+) -> Span:  # fmt: skip
+    """The span of a step, from the decider on. What the step opens keeps its traceparent."""
+    attributes: dict[str, str | int] = {
+        "penstock.process": held.process_id,
+        "penstock.definition": held.version.code,
+        "penstock.version": held.number,
+        "penstock.step": step.process.seq,
+        "penstock.event": type(event).__name__,
+        "penstock.status": step.process.status.value,
+    }
+    if isinstance(event, ev.VisitEvent):
+        attributes["penstock.visit"] = event.visit
+        with contextlib.suppress(Exception):  # a visit that has no row is told elsewhere
+            attributes["penstock.node"] = held.node_of(event.visit)
+    start = time.time_ns() - (time.perf_counter_ns() - began)
+    span = unit.child(f"step {type(event).__name__}", attributes, parent=parent, start=start)
+    held.tx.trace = span.traceparent
+    return span

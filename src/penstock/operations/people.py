@@ -20,6 +20,7 @@ from penstock.identity.tokens import RANDOM_BYTES, claims_of, hash_secret, new_s
 from penstock.operations.context import Context, new_uuid
 from penstock.store import journal, people
 from penstock.store.rows import Tx
+from penstock.telemetry.figures import IdentityFigures
 
 T = TypeVar("T")
 AUDIENCE = "penstock"
@@ -66,8 +67,14 @@ class Credentials:
         self._changed_all = 0
         self._listening = False
         self._hasher = argon2.PasswordHasher()
+        self.figures = IdentityFigures()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
         self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """Passwords that wait to be hashed or checked, or are."""
+        return self._waiting
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -82,6 +89,7 @@ class Credentials:
         given = hash_secret(secret)
         good = found is not None and _is_secret(found, given)
         if found is None or not good or found.disabled:
+            self.figures.refused += 1
             raise Unauthenticated("no application with this id and secret")
         return found
 
@@ -95,6 +103,7 @@ class Credentials:
 
     async def _user(self, email: str, password: str) -> people.Secret:
         if len(password) > LONGEST_PASSWORD:
+            self.figures.refused += 1
             raise Unauthenticated("no user with this e-mail address and password")
         found = await self._ctx.store.async_read(lambda read: people.users(read, fold_email(email[:LONGEST_PASSWORD])))
         candidates = [user for user in found if user.hash is not None and not user.disabled]
@@ -104,6 +113,7 @@ class Credentials:
         if not candidates:
             # as slow as a wrong password: the time must not tell whether the address is known
             await self._verify(_NOBODY, password)
+        self.figures.refused += 1
         raise Unauthenticated("no user with this e-mail address and password")
 
     async def hash_password(self, password: str, pointer: str = "/password") -> str:
@@ -124,6 +134,7 @@ class Credentials:
         if self._waiting >= MOST_WAITING:
             raise LimitExceeded("too many passwords at once", retry_after=2)
         self._waiting += 1
+        self.figures.hashed += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
         finally:
@@ -178,6 +189,7 @@ class Credentials:
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
 
         await self._ctx.store.submit_async(unit)
+        self.figures.log_ins += 1
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:
@@ -189,7 +201,9 @@ class Credentials:
         now = time.monotonic()
         known = self._known.get(hashed)
         if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
+            self.figures.hits += 1
             return known[2]
+        self.figures.misses += 1
         asked = self._changes
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed))
         if found is None or found.disabled or found.left <= 0:
