@@ -77,20 +77,25 @@ def two_jobs(api: Api) -> tuple[str, str, str]:
 
 def test_one_trace_from_the_door_to_the_last_step(traced: Server, api: Api, collector: Collector):
     code, first, second = two_jobs(api)
+    trace = secrets.token_hex(16)
     application = traced.credentials["application"]
     arguments = [traced.url, collector.url, application["id"], application["secret"], first, second]
     worker = subprocess.Popen(
         [sys.executable, "-c", WORKER, *arguments], stderr=subprocess.DEVNULL, env={**os.environ, "no_proxy": "*"}
     )
     try:
-        headers = {"traceparent": PARENT, "tracestate": "vendor=1,other=2", "x-request-id": "my-request"}
+        headers = {
+            "traceparent": f"00-{trace}-{CALLER}-01",
+            "tracestate": "vendor=1,other=2",
+            "x-request-id": "my-request",
+        }
         process = api.post("/processes", {"definition": code, "input": {"pin": "hunter2"}}, 201, headers=headers)["id"]
         api.until(process, "COMPLETED")
     finally:
         worker.terminate()
         worker.wait(20)
 
-    door = collector.find(lambda span: span.trace == TRACE and span.parent == CALLER)
+    door = collector.find(lambda span: span.trace == trace and span.parent == CALLER)
     assert (door.name, door.kind, door.state) == ("POST /api/v1/processes", "SERVER", "vendor=1,other=2")
     told = door.attributes
     assert told["http.request.method"] == "POST"
@@ -115,7 +120,7 @@ def test_one_trace_from_the_door_to_the_last_step(traced: Server, api: Api, coll
     # the call that brought the answer is of another trace, and linked
     ((linked, of),) = next_step.links
     assert collector.find(lambda span: (span.trace, span.id) == (linked, of)).name == "unit"
-    assert linked != TRACE
+    assert linked != trace
 
     two = collector.below(next_step, f"job {second}")
     assert two.failed
@@ -123,9 +128,9 @@ def test_one_trace_from_the_door_to_the_last_step(traced: Server, api: Api, coll
     collector.below(two, "in a thread")
     failed = collector.below(two, "step JobFailed")
     # the wait for the retry ends by the clock: a trace of its own, linked to the step that set the timer
-    timer = collector.find(lambda span: span.name == "timer" and span.links == [(TRACE, failed.id)])
+    timer = collector.find(lambda span: span.name == "timer" and span.links == [(trace, failed.id)])
     assert (timer.parent, timer.kind) == ("", "INTERNAL")
-    assert timer.trace != TRACE
+    assert timer.trace != trace
     fired = collector.below(collector.below(timer, "unit"), "step TimerFired")
     again = collector.below(fired, f"job {second}")
     ended = collector.below(again, "step JobCompleted")
@@ -212,7 +217,10 @@ def test_calls_children_and_messages_stay_in_the_trace(api: Api, collector: Coll
     with contextlib.closing(Endpoint()) as endpoint:
         name = fresh("message")
         child = api.deploy({"call": {"kind": "http", "url": f"{endpoint.url}/called?key=hunter3"}})
-        nodes = {"child": {"kind": "call", "definition": child}, "wait": {"kind": "message", "message": name, "key": "k"}}
+        nodes = {
+            "child": {"kind": "call", "definition": child},
+            "wait": {"kind": "message", "message": name, "key": "k"},
+        }
         code = api.deploy(nodes, [{"from": "child", "to": "wait"}])
         trace = secrets.token_hex(16)
         process = api.post("/processes", {"definition": code}, 201, headers={"traceparent": f"00-{trace}-{CALLER}-01"})[
