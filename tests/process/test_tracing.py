@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_trace_breaks_no_trace(api: Api, collector: Colle
     api.post("/processes", {"definition": code}, 201, headers={"traceparent": f"00-{trace}-{CALLER}-01"})
     job = api.take(first)
     assert job["traceparent"].split("-")[1] == trace
-    api.finish(job)
+    api.finish(job, traceparent="malformed: as if it were not there")
     after = api.take(second)
     assert after["traceparent"].split("-")[1] == trace
     step = collector.find(lambda span: span.trace == trace and span.name == "step JobCompleted")

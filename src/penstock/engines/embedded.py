@@ -7,11 +7,10 @@ apply the inbox) is told to `Loops` by callbacks; nothing of it is lost in a cra
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,14 +21,14 @@ from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import ENDED, Status
 from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, new_grant, place_of
+from penstock.engines.following import Posted, end_later, of_unit, parent_of, step_span
 from penstock.errors import Invalid, LeaseLost, NotFound, PenstockError, Unavailable, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
 from penstock.store.carrying import Effects
 from penstock.store.held import Held
 from penstock.store.rows import Tx
-from penstock.telemetry.activity import CURRENT, PROCESS, Activity, acting
+from penstock.telemetry.activity import CURRENT, PROCESS, acting
 from penstock.telemetry.figures import EngineFigures
-from penstock.telemetry.tracing import Span
 
 log = logging.getLogger(__name__)
 
@@ -38,9 +37,6 @@ MOST_DEEP = 50
 
 MOST_CLAIMED = 500
 """Jobs that polls may ask for together in one unit; one poll may ask for as many alone."""
-
-MOST_FOLLOWED = 10_000
-"""Inboxes of which this node remembers whose step has posted there, for traces."""
 
 MOST_SERVED = 64
 """Jobs handed out in one unit to polls that wait."""
@@ -102,8 +98,7 @@ class EmbeddedEngine:
         self.signals = Signals()
         self.figures = EngineFigures()
         self._claims: Claims | None = None
-        self._posted: OrderedDict[int, Span] = OrderedDict()
-        """By process: the step that last left something in its inbox."""
+        self.posted = Posted()
 
     # -- the port ----------------------------------------------------------------------------------------------
 
@@ -156,10 +151,7 @@ class EmbeddedEngine:
         Raises: LeaseLost when the process has gone on without it.
         """
         held = processes.load(tx, row.pid)
-        called = CURRENT.get()
-        if trace is None and not (called is not None and called.span is not None and called.span.remote):
-            trace = row.trace
-        answer = None if held is None else self.apply(held, event, trace)
+        answer = None if held is None else self.apply(held, event, parent_of(row, trace))
         if answer is None or isinstance(answer, decider.Rejected):
             raise LeaseLost("the process has gone on: the answer is not applied")
         return answer
@@ -173,7 +165,7 @@ class EmbeddedEngine:
         tx = held.tx
         self.figures.steps += 1
         PROCESS.set(held.process_id)
-        span = None if tx.span is None else _span_of(tx.span, held, event, step, began, parent)
+        span = step_span(held, event, step, began, parent)
         grants: list[tuple[do.OpenJob, Waiter, Grant]] = []
 
         def offer(command: do.OpenJob) -> jobs.Lease | None:
@@ -188,12 +180,11 @@ class EmbeddedEngine:
         for command, waiter, grant in grants:
             taken = self.taken(moved, command, grant, tx.now)
             self._deliver_later(tx, waiter, taken)
-        self._after(moved, effects, span)
+        self._after(moved, effects)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("step %d: %s, %s", moved.process.seq, type(event).__name__, moved.process.status)
         if span is not None:
-            ended = time.time_ns()
-            tx.after_commit(lambda: span.end(ended))  # a step that was rolled back is none
+            end_later(tx, span)
         return moved
 
     def _deliver_later(self, tx: Tx, waiter: Waiter, taken: Taken, *, reserved: bool = True) -> None:
@@ -223,9 +214,8 @@ class EmbeddedEngine:
             trace=held.tx.trace if trace is None else trace,
         )
 
-    def _after(self, held: Held, effects: Effects, span: Span | None) -> None:
+    def _after(self, held: Held, effects: Effects) -> None:
         tx, signals = held.tx, self.signals
-        tx.step = span
         for child in effects.children:
             if isinstance(child, do.StartChild):
                 self._start_child(held, child)
@@ -253,20 +243,8 @@ class EmbeddedEngine:
 
     def wake_later(self, tx: Tx, pid: int) -> None:
         """There is something in the inbox of a process."""
-        span = tx.step or tx.span
-        if span is not None:
-            tx.after_commit(partial(self._remember, pid, span))
+        self.posted.note(tx, pid)
         tx.notify(f"inbox:{pid}")
-
-    def _remember(self, pid: int, span: Span) -> None:
-        self._posted[pid] = span
-        if len(self._posted) > MOST_FOLLOWED:
-            self._posted.popitem(last=False)
-
-    def posted(self, pid: int) -> Activity | None:
-        """On whose behalf what waits in an inbox is applied: the step's that left it there, as far as this node knows."""
-        span = self._posted.pop(pid, None)
-        return None if span is None else Activity(span=span)
 
     # -- children ----------------------------------------------------------------------------------------------
 
@@ -421,10 +399,10 @@ class EmbeddedEngine:
 
     def match_later(self, tx: Tx, tid: int, name: str, key: str) -> None:
         """A message was kept: pair it with a waiter after the commit."""
-        span = tx.step or tx.span
+        activity = of_unit(tx)
 
         def match() -> None:
-            with acting(None if span is None else Activity(span=span)):
+            with acting(activity):
                 self.signals.match(tid, name, key)
 
         tx.after_commit(match)
@@ -581,25 +559,3 @@ class EmbeddedEngine:
                 self._deliver_later(tx, waiter, taken)
         if len(rows) == MOST_SERVED:
             tx.after_commit(lambda: self.signals.serve(queue))
-
-
-def _span_of(
-    unit: Span, held: Held, event: ev.AnyEvent, step: decider.Step, began: int, parent: str | None
-) -> Span:  # fmt: skip
-    """The span of a step, from the decider on. What the step opens keeps its traceparent."""
-    attributes: dict[str, str | int] = {
-        "penstock.process": held.process_id,
-        "penstock.definition": held.version.code,
-        "penstock.version": held.number,
-        "penstock.step": step.process.seq,
-        "penstock.event": type(event).__name__,
-        "penstock.status": step.process.status.value,
-    }
-    if isinstance(event, ev.VisitEvent):
-        attributes["penstock.visit"] = event.visit
-        with contextlib.suppress(Exception):  # a visit that has no row is told elsewhere
-            attributes["penstock.node"] = held.node_of(event.visit)
-    start = time.time_ns() - (time.perf_counter_ns() - began)
-    span = unit.child(f"step {type(event).__name__}", attributes, parent=parent, start=start)
-    held.tx.trace = span.traceparent
-    return span

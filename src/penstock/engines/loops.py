@@ -284,7 +284,7 @@ class Loops:
                 iid = tried[-1] if tried else 0
                 self._submit(lambda tx: inbox.set_aside(tx, iid), pid, "a poisonous event", lambda _: self.wake(pid))
 
-        with acting(self._engine.posted(pid)):
+        with acting(self._engine.posted.take(pid)):
             self._submit(unit, pid, "the inbox", done)
 
     def match(self, tid: int, name: str, key: str) -> None:

@@ -106,6 +106,6 @@ def test_alerts_and_docs_name_metrics_that_there_are():
         assert rule["annotations"].keys() == {"summary", "description"}
         assert named(rule["expr"]), rule
         assert not [name for name in named(str(rule)) if not known(name)], rule
-    for page in ("observability.md", "operations.md"):
+    for page in ("observability.md", "operations.md", "observability/dashboard.json"):
         words = named((DOCS / page).read_text())
         assert not [name for name in words if not known(name) and name != "penstock_"], page

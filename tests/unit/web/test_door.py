@@ -4,10 +4,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from penstock import errors
 from penstock.errors import Defect, Forbidden, LeaseLost, LimitExceeded, StaleSequence, Unauthenticated, Unavailable
 from penstock.identity.model import Actor, Kind, Tenant
+from penstock.telemetry.activity import add_activity
 from penstock.telemetry.figures import CLASSES
 from penstock.web.auth import basic_credentials, bearer, bearer_token
 from penstock.web.errors import PROBLEM_DETAILS, STATUS, ErrorRenderer, Shape, look_up, problem_of
@@ -211,6 +213,22 @@ def test_what_happened_is_counted(ask):
     assert sum(figures.operations["list"].seconds.counts) == 1
     assert figures.refused == {401: 1, 403: 0, 429: 0}
     assert figures.in_flight == 0
+
+
+def test_what_breaks_has_lines_that_name_the_request_and_nothing_of_it(door, ask):
+    with capture_logs(processors=[add_activity]) as lines:
+        headers = TOKEN | {"X-Request-Id": "broken-one"}
+        assert ask(door, "GET", "/api/fail/defect", b"", headers).status == 500
+        ask(door, "GET", "/api/things", headers=headers)
+    assert [(line["event"], line["log_level"], line["request_id"]) for line in lines] == [
+        ("defect", "error", "broken-one"),
+        ("request", "error", "broken-one"),
+    ]
+    assert lines[1]["operation"] == "fail_defect"
+    assert lines[1]["status"] == 500
+    assert lines[1]["tenant"] == ACTOR.tenant.code
+    assert "good" not in str(lines[1])
+    assert "secret" not in str(lines[1])
 
 
 def test_every_answer_carries_an_id(door, ask):
