@@ -94,7 +94,8 @@ class Watch:
         if status != GONE:
             attributes["http.response.status_code"] = status
         for name in ("tenant", "principal", "process"):
-            if value := getattr(activity, name):
+            value = getattr(activity, name)
+            if value and not value.startswith("user:"):  # an e-mail address: collectors are often somebody else's
                 attributes[f"penstock.{name}"] = value
         span.set(attributes)
         if status >= 500:
