@@ -26,7 +26,7 @@ from penstock.web.choices import REFUSED, choices
 
 PREFIX = "PENSTOCK_"
 
-SECRETS = frozenset({"audit_key", "database_url", "secret_key"})
+SECRETS = frozenset({"audit_key", "database_url", "metrics_token", "secret_key"})
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
@@ -58,6 +58,18 @@ class Settings:
     """The least that is logged."""
     log_format: Literal["auto", "console", "json"] = "auto"
     """auto: console on a terminal, else json."""
+    log_requests: bool = False
+    """A line for each request."""
+    log_slow: timedelta = timedelta(seconds=1)
+    """A request that takes longer gets a line in any case; what a long-poll waits does not count."""
+    metrics_token: str | None = field(default=None, repr=False)
+    """Who sends it as a bearer token may read /metrics from elsewhere. None: callers on this machine alone."""
+    otlp_endpoint: str | None = None
+    """Where traces go (OTLP over HTTP), as http://HOST:4318; None: nothing is traced."""
+    trace_sample: float = 1.0
+    """The part of traces that begin here and are recorded, from 0 to 1; callers decide about theirs."""
+    drain_delay: timedelta = timedelta(0)
+    """How long a server that was told to stop says that it is not ready, and still serves, before it closes its port."""
     max_body_size: int = 2 * 1024 * 1024
     """Bytes of a request's body, but for documents."""
     documents_url: str | None = None
@@ -237,16 +249,24 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
         "session_lifetime": (timedelta(minutes=1), timedelta(days=365)),
         "session_idle": (timedelta(minutes=1), timedelta(days=365)),
+        "log_slow": (timedelta(milliseconds=1), timedelta(days=1)),
+        "trace_sample": (0.0, 1.0),
+        "drain_delay": (timedelta(0), timedelta(minutes=5)),
     }
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
-    if settings.public_url is not None and not _is_address(settings.public_url):
+    if settings.public_url is not None and not _is_origin(settings.public_url):
         message = (
             f"public_url must be https://HOST or http://HOST:PORT with nothing behind, and is {settings.public_url!r}"
         )
         yield Problem("", f"{sources['public_url']}: {message}")
+    if settings.metrics_token is not None and not _is_token(settings.metrics_token):
+        text = "must have 16 characters or more, printable ASCII without spaces"
+        yield Problem("", f"{sources['metrics_token']}: metrics_token {text}")
+    if settings.otlp_endpoint is not None and not _is_address(settings.otlp_endpoint):
+        yield Problem("", f"{sources['otlp_endpoint']}: otlp_endpoint must be an address as http://HOST:4318")
     for entry in settings.outbound_allow:
         if "/" in entry and not _is_network(entry):
             yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
@@ -254,19 +274,18 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
     for entry in settings.trusted_proxies:
         if not _is_network(entry):
             yield Problem("", f"{sources['trusted_proxies']}: trusted_proxies: {entry!r} is not a network")
-    if settings.public_url is not None and not _is_origin(settings.public_url):
-        message = "public_url must be http:// or https:// with a host, and perhaps a port; no path"
-        yield Problem("", f"{sources['public_url']}: {message}")
 
 
-def _is_origin(url: str) -> bool:
+def _is_token(text: str) -> bool:
+    return len(text) >= 16 and text.isascii() and text.isprintable() and " " not in text
+
+
+def _is_address(text: str) -> bool:
     try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0 and not parts.query
     except ValueError:
         return False
-    whole = parts.scheme in {"http", "https"} and host is not None and url.isascii() and url.isprintable()
-    return whole and parts.path in {"", "/"} and not (parts.query or parts.fragment or "@" in parts.netloc)
 
 
 def _is_network(text: str) -> bool:
@@ -277,7 +296,7 @@ def _is_network(text: str) -> bool:
     return True
 
 
-def _is_address(text: str) -> bool:
+def _is_origin(text: str) -> bool:
     try:
         parts = urlsplit(text)
         plain = parts.hostname is not None and parts.port != 0

@@ -57,6 +57,11 @@ PLANTS = [
     ("elsewhere", "worker/planted.py", "import penstock.simulation"),
     ("simulated", "simulation/planted.py", "import penstock.identity"),
     ("simulated", "simulation/planted.py", "import socket"),
+    ("rooms", "core/planted.py", "import penstock.telemetry"),
+    ("rooms", "telemetry/planted.py", "import penstock.store"),
+    ("elsewhere", "worker/planted.py", "import penstock.telemetry"),
+    ("telemetry", "store/planted.py", "import opentelemetry"),
+    ("telemetry", "wiring/planted.py", "import prometheus_client"),
     ("cycles", "core/planted.py", "import penstock.core.planted_too"),
 ]
 

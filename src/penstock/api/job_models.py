@@ -9,6 +9,14 @@ from msgspec import UNSET, Meta, UnsetType
 
 from penstock.api.models import Answer, EntryError, Key, Lease, Most, Name, Request, Seconds, Topics
 
+Opened = Annotated[str, Meta(description="W3C Trace Context: the step that opened the job, where the server traces.")]
+Told = Annotated[
+    str,
+    Meta(
+        description="W3C Trace Context: the span in which the job was done. One that is malformed is as if it were not there."
+    ),
+]
+
 
 class Poll(Request, frozen=True, kw_only=True):
     topics: Topics
@@ -43,6 +51,7 @@ class Job(Answer, frozen=True, kw_only=True):
     input: Any
     timeout_at: str | None
     created_at: str
+    traceparent: Opened | UnsetType = UNSET
 
 
 class Jobs(Answer, frozen=True, kw_only=True):
@@ -58,6 +67,7 @@ class Cause(Request, frozen=True, kw_only=True):
 
 class CompleteOne(Request, frozen=True, kw_only=True):
     lease: str | None = None
+    traceparent: Told | None = None
     output: Any = None
     values: Annotated[dict[str, Any], Meta(max_length=100)] = msgspec.field(default_factory=dict)
     increments: Annotated[list[Key], Meta(max_length=100)] = msgspec.field(default_factory=list)
@@ -70,6 +80,7 @@ class CompleteEntry(CompleteOne, frozen=True, kw_only=True):
 class FailOne(Request, frozen=True, kw_only=True):
     failure: Cause
     lease: str | None = None
+    traceparent: Told | None = None
     delay: Seconds | None = None
 
 
@@ -80,6 +91,7 @@ class FailEntry(FailOne, frozen=True, kw_only=True):
 class ThrowOne(Request, frozen=True, kw_only=True):
     code: Name
     lease: str | None = None
+    traceparent: Told | None = None
     message: Annotated[str, Meta(max_length=10_000)] = ""
     data: Any = None
 

@@ -205,6 +205,7 @@ def render_job(taken: Any) -> job_models.Job:
         input=taken.input,
         timeout_at=time_of(taken.timeout_at),
         created_at=format_time(taken.created_at),
+        traceparent=UNSET if taken.trace is None else taken.trace,
     )
 
 

@@ -60,17 +60,22 @@ def _then(then: job_models.Then | None) -> jobs.Poll | None:
 
 def _completed(body: job_models.CompleteOne, id: str, token: str | None) -> jobs.Completed:
     return jobs.Completed(
-        id=id, lease=body.lease, token=token, output=body.output, values=body.values, increments=body.increments
-    )
+        id=id, lease=body.lease, token=token, traceparent=body.traceparent, output=body.output, values=body.values,
+        increments=body.increments,
+    )  # fmt: skip
 
 
 def _failed(body: job_models.FailOne, id: str, token: str | None) -> jobs.Failed:
     delay = None if body.delay is None else int(body.delay * 1000)
-    return jobs.Failed(id=id, lease=body.lease, token=token, failure=mapping.parse_failure(body.failure), delay=delay)
+    failure = mapping.parse_failure(body.failure)
+    return jobs.Failed(id=id, lease=body.lease, token=token, traceparent=body.traceparent, failure=failure, delay=delay)
 
 
 def _thrown(body: job_models.ThrowOne, id: str, token: str | None) -> jobs.Thrown:
-    return jobs.Thrown(id=id, lease=body.lease, token=token, code=body.code, message=body.message, data=body.data)
+    return jobs.Thrown(
+        id=id, lease=body.lease, token=token, traceparent=body.traceparent, code=body.code, message=body.message,
+        data=body.data,
+    )  # fmt: skip
 
 
 def _many(make: Callable[[Any, str, str | None], Any]) -> Any:

@@ -54,6 +54,11 @@ class Sealer:
                 log.exception("sealing met an error and goes on")
             await asyncio.sleep(EVERY)
 
+    @property
+    def lag(self) -> float:
+        """Seconds the oldest row has waited for its seal, as far as this node has seen; 0 when none did at its last look."""
+        return max((time.monotonic() - since for _, since in self._waiting.values()), default=0.0)
+
     async def turn(self) -> int:
         """Seal what waits, if it is this node's turn; answers how many seals it made."""
         found = await self._store.async_read(seals.waiting, limit=LIMIT)

@@ -436,6 +436,8 @@ class Job(Answer, frozen=True):
     input: Any = None
     timeout_at: datetime | None = None
     created_at: datetime | None = None
+    traceparent: str | None = None
+    """W3C: the step that opened it, where the server traces."""
 
 
 class Jobs(Answer, frozen=True):
@@ -449,18 +451,23 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lease: str | int
 
 
-class CompleteEntry(Entry, frozen=True):
+class AnswerEntry(Entry, frozen=True, kw_only=True):
+    traceparent: str | None = None
+    """The worker's span."""
+
+
+class CompleteEntry(AnswerEntry, frozen=True):
     output: Any = None
     values: dict[str, Any] = {}
     increments: list[str] = []
 
 
-class FailEntry(Entry, frozen=True):
+class FailEntry(AnswerEntry, frozen=True):
     failure: Failure
     delay: float | None = None
 
 
-class ThrowEntry(Entry, frozen=True):
+class ThrowEntry(AnswerEntry, frozen=True):
     code: str
     message: str | None = None
     data: Any = None

@@ -46,6 +46,8 @@ class Taken(msgspec.Struct, frozen=True):
     input: Any
     timeout_at: int | None
     created_at: int
+    trace: str | None = None
+    """`traceparent` of the step that opened it, where steps are traced."""
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
@@ -20,11 +21,14 @@ from penstock.core import commands as do
 from penstock.core import events as ev
 from penstock.core.state import ENDED, Status
 from penstock.engines.dispatch import Dispatcher, Grant, Taken, Waiter, new_grant, place_of
+from penstock.engines.following import Posted, end_later, of_unit, parent_of, step_span
 from penstock.errors import Invalid, LeaseLost, NotFound, PenstockError, Unavailable, WrongState
 from penstock.store import Store, definitions, inbox, jobs, messages, outbox, processes, search, timers
 from penstock.store.carrying import Effects
 from penstock.store.held import Held
 from penstock.store.rows import Tx
+from penstock.telemetry.activity import CURRENT, PROCESS, acting
+from penstock.telemetry.figures import EngineFigures
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +96,18 @@ class EmbeddedEngine:
     def __init__(self) -> None:
         self.dispatcher = Dispatcher()
         self.signals = Signals()
+        self.figures = EngineFigures()
         self._claims: Claims | None = None
+        self.posted = Posted()
 
     # -- the port ----------------------------------------------------------------------------------------------
 
     def start(self, held: Held, event: ev.Started) -> Held:
         """The first step of a process that `processes.create` made."""
-        return self._commit(held, event, decider.start(held.version, held, event))
+        began = time.perf_counter_ns()
+        step = decider.start(held.version, held, event)
+        self.figures.step_ns += time.perf_counter_ns() - began
+        return self._commit(held, event, step, began)
 
     def accept(self, tx: Tx, pid: int, event: ev.AnyEvent) -> Held:
         """Apply an event.
@@ -116,32 +125,47 @@ class EmbeddedEngine:
             raise (Invalid if answer.code == "unknown" else WrongState)(answer.message)
         return answer
 
-    def apply(self, held: Held, event: ev.AnyEvent) -> Held | decider.Rejected:
-        """Apply an event to a process that is loaded; a rejection is an answer here."""
+    def apply(self, held: Held, event: ev.AnyEvent, parent: str | None = None) -> Held | decider.Rejected:
+        """Apply an event to a process that is loaded; a rejection is an answer here.
+
+        `parent`: a traceparent the step's span goes below, in place of its unit's.
+        """
+        began = time.perf_counter_ns()
         step = decider.step(held.version, held.process, held, event)
+        self.figures.step_ns += time.perf_counter_ns() - began
         if isinstance(step, decider.Rejected):
             return step
-        return self._commit(held, event, step)
+        return self._commit(held, event, step, began, parent)
 
     def commit(self, held: Held, event: ev.AnyEvent, step: decider.Step) -> Held:
         """Commit a step that was worked out elsewhere (a migration)."""
-        return self._commit(held, event, step)
+        return self._commit(held, event, step, time.perf_counter_ns())
 
-    def answer(self, tx: Tx, row: jobs.Row, event: ev.JobCompleted | ev.JobFailed | ev.ErrorThrown) -> Held:
-        """Apply a worker's answer for a job it holds.
+    def answer(
+        self, tx: Tx, row: jobs.Row, event: ev.JobCompleted | ev.JobFailed | ev.ErrorThrown, trace: str | None = None
+    ) -> Held:
+        """Apply a worker's answer for a job it holds. `trace` is the worker's own span (a traceparent).
+
+        The step goes on in the job's trace, whatever trace the request is part of, but for one that says it is part of one.
 
         Raises: LeaseLost when the process has gone on without it.
         """
         held = processes.load(tx, row.pid)
-        answer = None if held is None else self.apply(held, event)
+        answer = None if held is None else self.apply(held, event, parent_of(row, trace))
         if answer is None or isinstance(answer, decider.Rejected):
             raise LeaseLost("the process has gone on: the answer is not applied")
         return answer
 
     # -- carrying out ------------------------------------------------------------------------------------------
 
-    def _commit(self, held: Held, event: ev.AnyEvent, step: decider.Step) -> Held:
+    def _commit(
+        self, held: Held, event: ev.AnyEvent, step: decider.Step, began: int, parent: str | None = None
+    ) -> Held:
+        """`began`: when the decider did, by `perf_counter_ns`."""
         tx = held.tx
+        self.figures.steps += 1
+        PROCESS.set(held.process_id)
+        span = step_span(held, event, step, began, parent)
         grants: list[tuple[do.OpenJob, Waiter, Grant]] = []
 
         def offer(command: do.OpenJob) -> jobs.Lease | None:
@@ -157,6 +181,10 @@ class EmbeddedEngine:
             taken = self.taken(moved, command, grant, tx.now)
             self._deliver_later(tx, waiter, taken)
         self._after(moved, effects)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("step %d: %s, %s", moved.process.seq, type(event).__name__, moved.process.status)
+        if span is not None:
+            end_later(tx, span)
         return moved
 
     def _deliver_later(self, tx: Tx, waiter: Waiter, taken: Taken, *, reserved: bool = True) -> None:
@@ -166,7 +194,7 @@ class EmbeddedEngine:
 
         tx.after_commit(deliver)
 
-    def taken(self, held: Held, command: do.OpenJob, grant: Grant, now: int) -> Taken:
+    def taken(self, held: Held, command: do.OpenJob, grant: Grant, now: int, trace: str | None = None) -> Taken:
         return Taken(
             pid=held.pid,
             process_id=held.process_id,
@@ -183,6 +211,7 @@ class EmbeddedEngine:
             input=command.input,
             timeout_at=None if command.timeout is None else now + command.timeout,
             created_at=now,
+            trace=held.tx.trace if trace is None else trace,
         )
 
     def _after(self, held: Held, effects: Effects) -> None:
@@ -214,6 +243,7 @@ class EmbeddedEngine:
 
     def wake_later(self, tx: Tx, pid: int) -> None:
         """There is something in the inbox of a process."""
+        self.posted.note(tx, pid)
         tx.notify(f"inbox:{pid}")
 
     # -- children ----------------------------------------------------------------------------------------------
@@ -326,6 +356,7 @@ class EmbeddedEngine:
         row = jobs.get(tx, pid, n)
         if row is None or row.leased_until is None or row.leased_until > tx.now:
             return
+        self.figures.leases_expired += row.state != "AWAITING"
         failure: ev.Failure | None = None
         if row.state == "AWAITING":
             failure = ev.Failure("Timeout", "the endpoint answered 202 and then nothing in time")
@@ -368,7 +399,13 @@ class EmbeddedEngine:
 
     def match_later(self, tx: Tx, tid: int, name: str, key: str) -> None:
         """A message was kept: pair it with a waiter after the commit."""
-        tx.after_commit(lambda: self.signals.match(tid, name, key))
+        activity = of_unit(tx)
+
+        def match() -> None:
+            with acting(activity):
+                self.signals.match(tid, name, key)
+
+        tx.after_commit(match)
 
     # -- polls -------------------------------------------------------------------------------------------------
 
@@ -380,10 +417,21 @@ class EmbeddedEngine:
         try:
             await self._take(store, waiter, register=wait > 0)
             if wait > 0 and not waiter.taken and not self.dispatcher.draining:
-                await asyncio.wait((waiter.future,), timeout=wait)
+                await self._wait(waiter, wait)
             return await self._settled(store, waiter)
         finally:
             self._give_back(waiter)
+
+    async def _wait(self, waiter: Waiter, seconds: float) -> None:
+        began = time.perf_counter()
+        self.figures.polls_waiting += 1
+        try:
+            await asyncio.wait((waiter.future,), timeout=seconds)
+        finally:
+            self.figures.polls_waiting -= 1
+            activity = CURRENT.get()
+            if activity is not None:
+                activity.waited += time.perf_counter() - began
 
     async def _take(self, store: Store, waiter: Waiter, *, register: bool) -> None:
         """Have what lies ready delivered; where nothing does, register the poll in the same unit.
@@ -490,7 +538,7 @@ class EmbeddedEngine:
         jobs.take(tx, row, grant.lease, held.vid)
         rendered: Any = None if text is None else codec.decode_json(text)
         command = do.OpenJob(row.n, row.scope, row.node, jobs.topic_of(row.queue), row.attempt, rendered, row.timeout)
-        return self.taken(held, command, grant, row.available_at)
+        return self.taken(held, command, grant, row.available_at, row.trace)
 
     def serve(self, tx: Tx, queue: str) -> None:
         """Give what lies ready in a queue to the polls that wait for it."""

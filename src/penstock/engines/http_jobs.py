@@ -11,9 +11,11 @@ visit's input by then. What an answer repeats of a secret is masked before it is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from typing import Any
+from urllib.parse import urlsplit
 
 from penstock import outbound
 from penstock.core import events as ev
@@ -29,6 +31,8 @@ from penstock.identity.tokens import same
 from penstock.store import Store, definitions, jobs
 from penstock.store.reader import Read
 from penstock.store.rows import Tx
+from penstock.telemetry.activity import CURRENT, Activity
+from penstock.telemetry.tracing import Kind, Tracer
 
 log = logging.getLogger(__name__)
 
@@ -47,11 +51,16 @@ LARGEST_OUTPUT = 256 * 1024
 class HttpJobs:
     """Calls endpoints until cancelled."""
 
-    def __init__(self, store: Store, engine: EmbeddedEngine, calls: Calls) -> None:
+    def __init__(self, store: Store, engine: EmbeddedEngine, calls: Calls, tracer: Tracer | None = None) -> None:
         self._store = store
         self._engine = engine
         self._calls = calls
+        self._tracer = tracer
         self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._running)
 
     async def run(self) -> None:
         queue = jobs.queue_of(0, HTTP_TOPIC)
@@ -77,24 +86,59 @@ class HttpJobs:
                 task.cancel()
 
     async def _work(self, taken: Taken) -> None:
+        activity = Activity()
+        activity.process = taken.process_id
+        CURRENT.set(activity)  # of this task alone
         try:
-            await self._answer(taken, await self._result(taken))
+            result = await self._result(taken)
+            failed = isinstance(result, tuple | ev.Failure)
+            self._engine.figures.http_sent += 1
+            self._engine.figures.http_failed += failed
+            if activity.span is not None and failed:
+                activity.span.fail((result[0] if isinstance(result, tuple) else result).type)
+            await self._answer(taken, result)
         except LeaseLost:
             log.info("job %s.%s: the process has gone on", taken.process_id, taken.visit)
         except PenstockError as error:
             log.warning("job %s.%s: %s; its lease will run out", taken.process_id, taken.visit, error.message)
         except Exception:
             log.exception("job %s.%s", taken.process_id, taken.visit)
+        finally:
+            if activity.span is not None:
+                activity.span.end()
 
     async def _result(self, taken: Taken) -> Any:
         """What the call came to: an output, a failure (with a delay), or None for 202."""
         try:
-            sendable = await self._prepare(taken)
+            sendable = self._traced(taken, await self._prepare(taken))
             seconds = await self._seconds(taken, sendable.target)
             response, hidden = await self._calls.send(sendable, seconds)
         except outbound.OutboundError as error:
             return ev.Failure(type(error).__name__, str(error), permanent=error.permanent)
+        activity = CURRENT.get()
+        if activity is not None and activity.span is not None:
+            activity.span.set({"http.response.status_code": response.status})
         return outcome(response, hidden)
+
+    def _traced(self, taken: Taken, sendable: Sendable) -> Sendable:
+        """The call as one that is part of the job's trace. An address that holds a secret is not told, nor is any path."""
+        activity = CURRENT.get()
+        if self._tracer is None or activity is None:
+            return sendable
+        attributes: dict[str, str | int] = {
+            "http.request.method": sendable.method,
+            "penstock.process": taken.process_id,
+            "penstock.node": taken.node,
+            "penstock.job": f"{taken.process_id}.{taken.visit}",
+        }
+        with contextlib.suppress(ValueError):
+            parts = urlsplit(sendable.url)
+            if not sendable.private and parts.hostname:
+                attributes["server.address"] = parts.hostname
+                attributes["server.port"] = parts.port or (443 if parts.scheme == "https" else 80)
+        span = activity.span = self._tracer.root(sendable.method, attributes, parent=taken.trace, kind=Kind.CLIENT)
+        headers = {"traceparent": span.traceparent, **sendable.headers}  # the definition's own goes first
+        return sendable._replace(headers=headers)
 
     async def _seconds(self, taken: Taken, target: Target | None) -> float:
         """How long the call may take; a lease that is too short for it is made longer."""

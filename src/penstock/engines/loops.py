@@ -20,6 +20,8 @@ from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import PenstockError, Unavailable
 from penstock.store import Store, feed, inbox, jobs, messages, timers
 from penstock.store.rows import Tx
+from penstock.telemetry.activity import Activity, acting
+from penstock.telemetry.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,16 @@ class Due(NamedTuple):
     unit: Callable[[Tx], None]
     later: Callable[[Tx], None]
     """Puts it off."""
+    name: str
+    trace: str | None = None
+    """`traceparent` of the step that set it, where steps are traced."""
 
 
 class Loops:
     """The engine's own work on one node. `run` until cancelled."""
 
     def __init__(self, store: Store, engine: EmbeddedEngine) -> None:
+        self.tracer: Tracer | None = None
         self._store = store
         self._engine = engine
         self._next_due: int | None = None
@@ -117,7 +123,7 @@ class Loops:
 
         What fails by a bug is put off; what the database had no time for comes again by itself.
         """
-        units = [asyncio.ensure_future(self._unit(each.unit, (each.pid,))) for each in due]
+        units = [asyncio.ensure_future(self._due(each)) for each in due]
         results = await asyncio.gather(*units, return_exceptions=True)
         for each, error in zip(due, results, strict=True):
             if error is None or isinstance(error, Unavailable):
@@ -126,6 +132,18 @@ class Loops:
             with contextlib.suppress(PenstockError):
                 await self._unit(each.later, (each.pid,))
         return not any(results)
+
+    async def _due(self, due: Due) -> None:
+        if self.tracer is None:
+            await self._unit(due.unit, (due.pid,))
+            return
+        # nobody's request: a trace of its own, linked to the one in which it was set
+        span = self.tracer.root(due.name, link=due.trace)
+        try:
+            with acting(Activity(span=span)):
+                await self._unit(due.unit, (due.pid,))
+        finally:
+            span.end()
 
     # -- timers and leases ---------------------------------------------------------------------------------------------
 
@@ -173,7 +191,10 @@ class Loops:
             now, due, next_due = await self._unit(_look)
             self._compare(before, now)
             well = await self._all(
-                [Due(row.pid, partial(self._fire, row), partial(_postpone_timer, row)) for row in due]
+                [
+                    Due(row.pid, partial(self._fire, row), partial(_postpone_timer, row), "timer", row.trace)
+                    for row in due
+                ]
             )
             if well and len(due) < MOST:
                 with self._lock:
@@ -189,7 +210,10 @@ class Loops:
             now, expired = await self._unit(lambda tx: (tx.now, jobs.expired(tx, MOST)), low=True)
             self._compare(before, now)  # a look at the database's clock every tick, for the timers
             well = await self._all(
-                [Due(pid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n)) for pid, n in expired]
+                [
+                    Due(pid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n), "lease")
+                    for pid, n in expired
+                ]
             )
             if not well or len(expired) < MOST:
                 return
@@ -260,7 +284,8 @@ class Loops:
                 iid = tried[-1] if tried else 0
                 self._submit(lambda tx: inbox.set_aside(tx, iid), pid, "a poisonous event", lambda _: self.wake(pid))
 
-        self._submit(unit, pid, "the inbox", done)
+        with acting(self._engine.posted.take(pid)):
+            self._submit(unit, pid, "the inbox", done)
 
     def match(self, tid: int, name: str, key: str) -> None:
         """Pair kept messages with waiters under a name and key."""

@@ -25,6 +25,8 @@ from penstock.errors import PenstockError, Unavailable
 from penstock.store import Store, journal, schedules
 from penstock.store.rows import Tx
 from penstock.store.schedules import ACTIVE, OVER, Row
+from penstock.telemetry.activity import Activity, acting
+from penstock.telemetry.tracing import Tracer
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +80,7 @@ class Scheduler:
     """Runs schedules on one node until cancelled."""
 
     def __init__(self, store: Store, engine: EmbeddedEngine) -> None:
+        self.tracer: Tracer | None = None
         self._store = store
         self._engine = engine
         self._soon = asyncio.Event()
@@ -141,7 +144,9 @@ class Scheduler:
     async def _start(self, row: Row, due: int, following: int | None, id: str) -> bool:
         """One due time. False when the schedule is not as it was, or another node is at it."""
         try:
-            return await self._store.submit_async(lambda tx: self._unit(tx, row, due, following, id))
+            if self.tracer is None:
+                return await self._store.submit_async(lambda tx: self._unit(tx, row, due, following, id))
+            return await self._traced(self.tracer, row, due, following, id)
         except Unavailable:
             raise
         except Exception as error:
@@ -150,6 +155,15 @@ class Scheduler:
                 "schedule %s: its start failed: %s", row.id, error, exc_info=not isinstance(error, PenstockError)
             )
             return await self._store.submit_async(lambda tx: _failed(tx, row, due, following, message))
+
+    async def _traced(self, tracer: Tracer, row: Row, due: int, following: int | None, id: str) -> bool:
+        """A due time is the first of a trace: whoever made the schedule is long gone."""
+        span = tracer.root("schedule", {"penstock.schedule": row.id, "penstock.process": id})
+        try:
+            with acting(Activity(span=span)):
+                return await self._store.submit_async(lambda tx: self._unit(tx, row, due, following, id))
+        finally:
+            span.end()
 
     def _unit(self, tx: Tx, planned: Row, due: int, following: int | None, id: str) -> bool:
         row = _still(tx, planned, due)

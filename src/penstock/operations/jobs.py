@@ -48,6 +48,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     lease: str | None = None
     token: str | None = None
+    traceparent: str | None = None
+    """The worker's span. One that is malformed is no error: then it has none."""
 
 
 class Completed(Answer, frozen=True, kw_only=True):
@@ -138,7 +140,9 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
             raise
         return
     key = part_of(idempotency_key, entry.id)
-    await ctx.once(actor, key, [type(entry).__name__, entry], unit, type(None), (pid,), wants)
+    # a repeat is part of another span
+    same_request = entry if entry.traceparent is None else msgspec.structs.replace(entry, traceparent=None)
+    await ctx.once(actor, key, [type(entry).__name__, same_request], unit, type(None), (pid,), wants)
 
 
 async def _not_counted(ctx: Context, pid: int) -> None:
@@ -219,7 +223,7 @@ def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n:
                 values.increment(tx, values.OF_PROCESS, pid, key)
             for key, value in entry.values.items():
                 values.put(tx, values.OF_PROCESS, pid, key, codec.encode_json(value))
-        ctx.engine.answer(tx, row, _event(entry, row, by, tx.now))
+        ctx.engine.answer(tx, row, _event(entry, row, by, tx.now), entry.traceparent)
 
     return unit
 

@@ -25,6 +25,7 @@ from penstock.operations.login_limits import LoginLimits
 from penstock.operations.signing import AUDIENCE, Signing
 from penstock.store import access_keys, held_tokens, journal, people
 from penstock.store.rows import Tx
+from penstock.telemetry.figures import IdentityFigures
 
 T = TypeVar("T")
 REMEMBERED_SECONDS = 2.0
@@ -74,9 +75,15 @@ class Credentials:
         self._changed_all = 0
         self._listening = False
         self._hasher = argon2.PasswordHasher()
+        self.figures = IdentityFigures()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
         self._waiting = 0
         self.limits = LoginLimits(ctx)
+
+    @property
+    def waiting(self) -> int:
+        """Passwords that wait to be hashed or checked, or are."""
+        return self._waiting
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -97,6 +104,7 @@ class Credentials:
         if len(id) <= LONGEST_PASSWORD and len(secret) <= LONGEST_PASSWORD:
             found = await self.limits.guard(f"app:{id}", address, check)
         if found is None:
+            self.figures.refused += 1
             raise Unauthenticated("no application with this id and secret")
         return found
 
@@ -128,6 +136,7 @@ class Credentials:
         if asked and len(password) <= LONGEST_PASSWORD:
             fitting = await self.limits.guard(f"user:{asked}", address, check)
         if fitting is None:
+            self.figures.refused += 1
             raise Unauthenticated("no user with this e-mail address and password")
         return fitting
 
@@ -147,6 +156,7 @@ class Credentials:
         if self._waiting >= MOST_WAITING:
             raise LimitExceeded("too many passwords at once", retry_after=2)
         self._waiting += 1
+        self.figures.hashed += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work, *given)
         finally:
@@ -197,6 +207,7 @@ class Credentials:
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
 
         await self._ctx.store.submit_async(unit)
+        self.figures.log_ins += 1
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:
@@ -208,7 +219,9 @@ class Credentials:
         now = time.monotonic()
         known = self._known.get(hashed)
         if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
+            self.figures.hits += 1
             return known[2]
+        self.figures.misses += 1
         if known is None:  # else its signature was good when it came first, and whether its time is up the row says
             await self._require_form(token)
         asked = self._changes

@@ -14,6 +14,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Self, TypeVar
 
 from penstock.errors import Unavailable
@@ -98,6 +99,14 @@ class Store:
     async def async_read(self, fn: Callable[[Read], T], *, limit: float | None = None, single: bool = False) -> T:
         """Run `fn` on one snapshot, in a thread of the store. Raises: Unavailable."""
         return await self.reader.async_read(fn, limit=limit, single=single)
+
+    def wal_bytes(self) -> int | None:
+        """Size of SQLite's write-ahead log; None on PostgreSQL."""
+        if self.dialect != "sqlite":
+            return None
+        with contextlib.suppress(OSError):
+            return Path(self._address.path + "-wal").stat().st_size
+        return 0
 
     # --- notices ---
 

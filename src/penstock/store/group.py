@@ -31,6 +31,9 @@ from penstock.store.rows import (
     merge,
 )
 from penstock.store.tables import ID_BLOCK
+from penstock.telemetry.activity import CURRENT, PROCESS
+from penstock.telemetry.figures import COMMITS, UNITS, Histogram
+from penstock.telemetry.tracing import Span
 
 Answer = tuple["Unit", Any, BaseException | None]
 Wants = Sequence[tuple[Rows, Key]]
@@ -42,7 +45,9 @@ _GENERATION = "SELECT value FROM meta WHERE key = 'generation'"
 class Unit:
     """A function that waits for its turn, and who waits for its result."""
 
-    __slots__ = ("answered", "fn", "future", "held_since", "keys", "loop", "low", "started", "turn", "wants")
+    __slots__ = (
+        "activity", "answered", "fn", "future", "held_since", "keys", "loop", "low", "span", "started", "turn", "wants",
+    )  # fmt: skip
 
     def __init__(
         self, fn: Callable[[Tx], Any], keys: Sequence[int], future: Any, loop: Any, wants: Wants = (), *, low: bool
@@ -59,6 +64,17 @@ class Unit:
         self.started = False
         self.answered = False
         """It has its result, or nobody waits for one."""
+        self.activity = CURRENT.get()
+        """On whose behalf it runs: the writer's thread takes it over for its log lines and spans."""
+        above = None if self.activity is None else self.activity.span
+        self.span: Span | None = None if above is None else above.child("unit")
+
+    def done(self, error: BaseException | None) -> None:
+        """It has its answer: its span ends here, commit and all."""
+        if self.span is not None:
+            if error is not None:
+                self.span.fail(type(error).__name__)
+            self.span.end()
 
     def begins(self) -> bool:
         """False when nobody waits any more."""
@@ -95,17 +111,26 @@ class Stats:
     """Counters since the start, for metrics. Written by the writer's thread alone."""
 
     __slots__ = (
-        "commit_ns", "deferred", "failed_groups", "flush_ns", "groups", "reconnects", "rows", "statements", "unit_ns", "units",
+        "commit_ns", "commits", "deferred", "failed_groups", "flush_ns", "groups", "low_units", "reconnects", "rows", "sizes",
+        "statements", "unit_ns", "units",
     )  # fmt: skip
 
     def __init__(self) -> None:
         for name in self.__slots__:
             setattr(self, name, 0)
+        self.sizes = Histogram(UNITS)
+        self.commits = Histogram(COMMITS)
 
     groups: int
     """Transactions committed."""
     units: int
     """Units answered, well or not."""
+    low_units: int
+    """Those of them in the low lane."""
+    sizes: Histogram
+    """Units in a group, of groups that were committed."""
+    commits: Histogram
+    """Seconds of the last flush and the COMMIT, of groups that wrote something."""
     rows: int
     """Rows flushed."""
     statements: int
@@ -122,7 +147,8 @@ class Stats:
     """Time spent in the last flush and the COMMIT."""
 
     def as_dict(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        numbers = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in numbers.items() if isinstance(value, int)}
 
 
 class Cache:
@@ -210,6 +236,9 @@ class Group:
     def run(self, unit: Unit) -> None:
         """Raises: Failed."""
         tx = Tx(self)
+        tx.span = unit.span
+        CURRENT.set(unit.activity)
+        PROCESS.set("")
         self._written = False
         try:
             result = unit.fn(tx)
@@ -372,7 +401,9 @@ class Group:
         started = time.perf_counter_ns()
         self._count(self.writes)
         self._connection.commit(self.writes, self.notices)
-        self._kept.stats.commit_ns += time.perf_counter_ns() - started
+        took = time.perf_counter_ns() - started
+        self._kept.stats.commit_ns += took
+        self._kept.stats.commits.observe(took / 1e9)
 
 
 def ours(exc: BaseException, connection: Connection) -> PenstockError:

@@ -69,6 +69,11 @@ class Held(msgspec.Struct, eq=False):
             raise Defect(f"process {self.process_id}: no row of visit {n}")
         return row
 
+    def node_of(self, visit: int) -> str | None:
+        """The node a visit is of; None where there is no such visit."""
+        row: tuple[Any, ...] | None = self.tx.get(VISITS, (self.pid, visit))
+        return None if row is None else row[3]
+
     def output(self, visit: int) -> Any:
         key = (self.pid, self.epoch, visit)
         found = self.tx.cached("output", key)

@@ -49,6 +49,8 @@ class Row(NamedTuple):
     token_hash: str | None
     timeout: int | None
     told: int
+    trace: str | None
+    """`traceparent` of the step that opened it, where steps are traced."""
 
 
 class Ready(NamedTuple):
@@ -75,7 +77,9 @@ def open(tx: Tx, tid: int, vid: int, pid: int, command: do.OpenJob, lease: Lease
     held = (
         (None, None, None, 0, None) if lease is None else (lease.lease, lease.until, lease.worker, 1, lease.token_hash)
     )
-    tx.put(JOBS, (pid, c.visit, tid, vid, c.scope, c.node, queue, c.attempt, state, tx.now, *held, c.timeout, 0))
+    tx.put(
+        JOBS, (pid, c.visit, tid, vid, c.scope, c.node, queue, c.attempt, state, tx.now, *held, c.timeout, 0, tx.trace)
+    )
     return queue
 
 

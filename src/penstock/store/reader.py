@@ -138,6 +138,11 @@ class Reader:
             except Exception as exc:  # noqa: BLE001 - what was read is good
                 log.warning("a read did not end well: %s", exc)
 
+    @property
+    def busy(self) -> int:
+        """Connections in use; an estimate."""
+        return self._connections - self._free.qsize()
+
     def close(self) -> None:
         """Wait for the reads that run, then close."""
         with self._door:

@@ -16,6 +16,7 @@ from sqlalchemy.sql.expression import Executable
 
 from penstock.errors import Defect
 from penstock.store import tables
+from penstock.telemetry.tracing import Span
 
 Statement = str | Executable
 """SQLAlchemy Core, with a mapping of parameters; or SQL text with `?`, with a sequence of them."""
@@ -181,7 +182,10 @@ class Tx:
     it: on PostgreSQL the transaction is gone by then.
     """
 
-    __slots__ = ("_group", "_objects", "_writes", "callbacks", "locked", "node", "notices", "now", "sole_writer")
+    __slots__ = (
+        "_group", "_objects", "_writes", "callbacks", "locked", "node", "notices", "now", "sole_writer", "span",
+        "step", "trace",
+    )  # fmt: skip
 
     def __init__(self, group: Shared) -> None:
         self._group = group
@@ -194,6 +198,12 @@ class Tx:
         self.node: str = group.node
         self.sole_writer: bool = group.sole_writer
         """SQLite: nobody else writes to this database, so what was cached and committed is still so."""
+        self.span: Span | None = None
+        """The unit's, where it is traced."""
+        self.trace: str | None = None
+        """`traceparent` of the step that writes now, where it is traced: jobs and timers keep it."""
+        self.step: Span | None = None
+        """That step's span."""
         self.locked: Mapping[int, Row] = group.locked
         """PostgreSQL: the processes rows this group holds, by pid, and whatever of definitions it holds, by
         `definition_key`. Empty on SQLite, where a group holds everything.

@@ -441,6 +441,7 @@ jobs = _table(
     _text("token_hash", null=True),
     _int("timeout", null=True),
     _flag("told"),
+    _text("trace", null=True),
     _index("jobs_ready", "queue", "available_at", "pid", "n", where="state = 'READY'"),
     _index("jobs_leased", "leased_until", where="leased_until IS NOT NULL"),
 )
@@ -545,6 +546,7 @@ timers = _table(
     _int("scope"),
     _int("attempt"),
     _int("due_at"),
+    _text("trace", null=True),
     _index("timers_due", "due_at"),
 )
 

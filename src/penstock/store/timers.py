@@ -20,11 +20,13 @@ class Row(NamedTuple):
     scope: int
     attempt: int
     due_at: int
+    trace: str | None
+    """`traceparent` of the step that started it, where steps are traced."""
 
 
 def start(tx: Tx, pid: int, command: do.StartTimer) -> None:
     c = command
-    tx.put(TIMERS, (pid, c.visit, c.purpose, c.scope, c.attempt, c.due_at))
+    tx.put(TIMERS, (pid, c.visit, c.purpose, c.scope, c.attempt, c.due_at, tx.trace))
 
 
 _t = tables.timers.c

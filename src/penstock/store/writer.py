@@ -31,6 +31,7 @@ from penstock.store.database import Connection
 from penstock.store.fairness import Room, Turns
 from penstock.store.group import Answer, Failed, Group, Kept, Unit, Wants, ours, wanted
 from penstock.store.rows import Tx
+from penstock.telemetry.activity import CURRENT, PROCESS
 
 log = logging.getLogger(__name__)
 
@@ -303,6 +304,8 @@ class Writer:
                     ran.append(unit)
                     group.run(unit)
         finally:
+            CURRENT.set(None)
+            PROCESS.set("")
             self.stats.unit_ns += int((time.perf_counter() - started) * 1e9)
 
     # --- when it fails ---
@@ -378,6 +381,7 @@ class Writer:
         self._broken = 0
         stats = self.stats
         stats.groups += 1
+        stats.sizes.observe(len(group.answers))
         stats.statements = self.connection.statements
         self._kept.ids.settled(committed=True)
         self._kept.cache.update(group.objects)
@@ -400,7 +404,9 @@ class Writer:
             if unit.answered:
                 continue
             unit.answered = True
+            unit.done(error)
             self.stats.units += 1
+            self.stats.low_units += unit.low
             if unit.loop is not None:
                 loops.setdefault(unit.loop, []).append((unit.future, result, error))
             elif unit.begins():

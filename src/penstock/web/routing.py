@@ -8,7 +8,7 @@ one core, a stack of middleware costs more than the work.
 from __future__ import annotations
 
 import asyncio
-import time
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,6 +19,8 @@ import msgspec
 from penstock.errors import Invalid, MethodNotAllowed, NotFound, PenstockError, Problem, TooLarge, Unauthenticated
 from penstock.errors import UnsupportedMediaType as Unsupported
 from penstock.identity.model import Actor
+from penstock.telemetry.activity import CURRENT, Activity
+from penstock.telemetry.figures import GONE
 from penstock.web.auth import Authenticate, bearer_token, nobody
 from penstock.web.compression import compressed
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
@@ -28,6 +30,7 @@ from penstock.web.revisions import etag, if_match, is_known
 from penstock.web.streaming import Receive, Scope, Send, Streamed
 from penstock.web.transfer import Download, declared_length
 from penstock.web.waiting import ClientGone
+from penstock.web.watching import REQUEST_ID, Watch
 
 JSON = "application/json"
 TEXT_JSON = "text/json"
@@ -35,6 +38,10 @@ ANY_JSON = "application/*+json"
 """Every type with the suffix: what a route lists so, it reads as JSON whatever stands for the star."""
 FORM = "application/x-www-form-urlencoded"
 MAX_BODY = 1024 * 1024
+_OF_PROCESS = re.compile(r"/(?:processes|jobs)/\{(\w+)")
+"""Paths that name a process: a job's id begins with its process's."""
+LONGEST_NAMED = 64
+"""Characters of it that a log line tells."""
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
 
@@ -42,7 +49,6 @@ D = TypeVar("D")
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Admit = Callable[[Actor], None]
 """Asked once a request, when it is known who calls. Raises: LimitExceeded."""
-Observe = Callable[["Route[Any] | None", int, float], None]
 
 
 class Auth(Enum):
@@ -57,8 +63,8 @@ class Call(Generic[D]):
     """One request, parsed and checked, as a handler sees it."""
 
     __slots__ = (
-        "_actor", "_admit", "_authenticate", "_receive", "body", "content", "content_type", "door", "headers", "idempotency_key",
-        "path", "query", "revisions", "route", "scope",
+        "_actor", "_admit", "_authenticate", "_receive", "activity", "body", "content", "content_type", "door", "headers",
+        "idempotency_key", "path", "query", "revisions", "route", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -70,6 +76,8 @@ class Call(Generic[D]):
         self.headers: dict[str, str] = {
             name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
         }
+        self.activity: Activity
+        """The request, as log lines and spans tell it."""
         self.route: Route[D]
         self.path: dict[str, Any] = {}
         self.query: Any = None
@@ -123,6 +131,7 @@ class Call(Generic[D]):
         """Asks the door's authenticator; the request is one of the caller's tenant then. Raises: Unauthenticated, LimitExceeded."""
         if self._actor is None:
             actor = await self._authenticate(self)
+            self.activity.tenant, self.activity.principal = actor.tenant.code, actor.principal
             if self._admit is not None:
                 self._admit(actor)
             self._actor = actor
@@ -243,6 +252,8 @@ class _Compiled(Generic[D]):
     empty: Callable[[], Any] | None
     """Makes what no body stands for; None where a body is needed."""
     max_body: int
+    process: str | None
+    """The parameter of the path that names a process."""
 
 
 class Door(Generic[D]):
@@ -262,7 +273,6 @@ class Door(Generic[D]):
         errors: ErrorRenderer = PROBLEM_DETAILS,
         max_body: int = MAX_BODY,
         description: str = "",
-        observe: Observe | None = None,
         lenient: bool = False,
         session_cookie: str | None = None,
     ) -> None:
@@ -279,9 +289,9 @@ class Door(Generic[D]):
         self.errors = errors
         self.description = description
         self.encoder = msgspec.json.Encoder()
+        self.watch = Watch(name, prefix)
         self._authenticate = authenticate
         self._admit = admit
-        self._observe = observe
         self._max_body = max_body
         self._lenient = lenient
         self._paths: Paths[_Compiled[D]] = Paths(caseless=lenient)
@@ -298,29 +308,41 @@ class Door(Generic[D]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        began = time.perf_counter() if self._observe else 0.0
         call = Call(self.context, self._authenticate, scope, receive, self._admit)
+        watch, method = self.watch, scope["method"]
+        activity = call.activity = watch.begin(call.headers, method)
+        before = CURRENT.set(activity)
         try:
-            answer = await self._answer(call, scope, receive)
-        except ClientGone:
-            return
-        except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
-            answer = self._failed(error, call)
-        if isinstance(answer, Download):
-            await answer.send(send)
-            status = answer.status
-        elif isinstance(answer, Streamed):
-            await answer.send(send, receive, scope)
-            status = 200
-        else:
-            await _send(send, await compressed(answer, call.headers.get("accept-encoding")))
-            status = answer.status
-        if self._observe:
-            self._observe(getattr(call, "route", None), status, time.perf_counter() - began)
+            try:
+                answer = await self._answer(call, scope, receive)
+            except ClientGone:
+                watch.answered(getattr(call, "route", None), GONE, activity, method)
+                return
+            except Exception as error:  # noqa: BLE001 - the edge: every error becomes an answer
+                answer = self._failed(error, call)
+            name = (REQUEST_ID, activity.request_id.encode())
+            status = 200 if isinstance(answer, Streamed) else answer.status
+            watch.answered(getattr(call, "route", None), status, activity, method)
+            if isinstance(answer, Download):
+                await answer.send(_with_header(send, name))
+            elif isinstance(answer, Streamed):
+                watch.figures.streams += 1
+                try:
+                    await answer.send(_with_header(send, name), receive, scope)
+                finally:
+                    watch.figures.streams -= 1
+            else:
+                answer.headers.append(name)
+                await _send(send, await compressed(answer, call.headers.get("accept-encoding")))
+        finally:
+            CURRENT.reset(before)
+            watch.end(activity)
 
     async def _answer(self, call: Call[D], scope: Scope, receive: Receive) -> Answer | Download | Streamed:
         compiled = self._match(call, scope)
         route = call.route = compiled.route
+        if compiled.process is not None:
+            call.activity.process = str(call.path[compiled.process])[:LONGEST_NAMED].partition(".")[0]
         if call.headers.get("content-encoding", "identity").lower() != "identity":
             raise Unsupported("a compressed body is not read; send it without Content-Encoding")
         decode = None
@@ -391,6 +413,7 @@ def _compile(route: Route[D], max_body: int, *, lenient: bool) -> _Compiled[D]:
         parameters=Parameters(route.query or _Nothing, open_ended=lenient or route.open_query),
         empty=kind if _needs_nothing(kind) else None,
         max_body=route.max_body or max_body,
+        process=None if (found := _OF_PROCESS.match(route.path)) is None else found[1],
     )
 
 
@@ -491,6 +514,15 @@ async def _collect(receive: Receive, limit: int) -> bytes:
 def _too_large(limit: int, *, close: bool) -> TooLarge:
     message = f"the body is larger than {limit} bytes"
     return TooLarge(message, [Problem("", message, "too_large")], close=close)
+
+
+def _with_header(send: Send, header: tuple[bytes, bytes]) -> Send:
+    async def sent(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"].append(header)
+        await send(message)
+
+    return sent
 
 
 async def _send(send: Send, answer: Answer) -> None:

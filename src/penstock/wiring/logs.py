@@ -8,6 +8,7 @@ import sys
 import structlog
 
 from penstock.config import Settings
+from penstock.telemetry.activity import add_activity
 
 
 def configure_logging(settings: Settings) -> None:
@@ -16,6 +17,7 @@ def configure_logging(settings: Settings) -> None:
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()] if as_json else [plain]
     first: list[structlog.typing.Processor] = [
+        add_activity,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -7,7 +7,7 @@ import base64
 import contextlib
 import gc
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,11 +38,14 @@ from penstock.operations.signing import Signing
 from penstock.operations.single_sign_on import Origin, SingleSignOn
 from penstock.outbound import Outbound
 from penstock.store import Store, people
+from penstock.telemetry.tracing import Tracer
 from penstock.web.cookies import Cookies
 from penstock.web.proxies import Proxies
 from penstock.web.routing import ASGIApp, Door
 from penstock.web.site import Site
+from penstock.web.watching import Watch
 from penstock.wiring.front import Front, front_routes
+from penstock.wiring.metrics import Metrics
 from penstock.wiring.places import address, database_url, documents_url, keys_of
 
 log = structlog.get_logger("penstock")
@@ -70,8 +73,16 @@ class Platform:
     cursor_key: bytes
     blobs: Blobs
     sealer: Sealer
-    ended: list[str] = field(default_factory=list)
-    """Background tasks that ended by themselves: none may."""
+    tracer: Tracer | None = None
+    alive: dict[str, bool] = field(default_factory=dict)
+    """Background tasks by name, and whether they run: none may end by itself."""
+    http: HttpJobs | None = None
+    draining: bool = False
+    """It was told to stop, and should be sent nothing more."""
+    watches: list[Watch] = field(default_factory=list)
+    """Of each door."""
+    connections: Callable[[], int] = field(default=lambda: 0)
+    """How many of clients are open."""
 
     @classmethod
     def build(cls, settings: Settings) -> Platform:
@@ -79,9 +90,11 @@ class Platform:
         blobs = Blobs(documents_url(settings))
         allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
         store = Store.open(database_url(settings))
+        tracer: Tracer | None = None
         try:
             keys = keys_of(settings, store)
             token_keys.ensure(store, keys)
+            tracer = _tracer(settings, store.node)
             engine = EmbeddedEngine()
             client = Outbound(allow)
             calls = Calls(store, client, keys)
@@ -91,12 +104,15 @@ class Platform:
             origin = Origin(settings.public_url or own)
             credentials = Credentials(operations, issued, int(settings.token_lifetime.total_seconds()))
             sessions = Sessions(operations, credentials, key, settings.session_lifetime, settings.session_idle)
+            loops, scheduler = Loops(store, engine), Scheduler(store, engine)
+            loops.tracer = scheduler.tracer = tracer
             return cls(
                 settings=settings,
                 store=store,
                 engine=engine,
-                loops=Loops(store, engine),
-                scheduler=Scheduler(store, engine),
+                loops=loops,
+                scheduler=scheduler,
+                tracer=tracer,
                 bulk=BulkRunner(operations),
                 client=client,
                 calls=calls,
@@ -112,13 +128,15 @@ class Platform:
             )
         except BaseException:
             store.close()
+            if tracer is not None:
+                tracer.close()
             raise
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The engine's own work goes on while this is open."""
         _calm_collector()
-        http = HttpJobs(self.store, self.engine, self.calls)
+        http = self.http = HttpJobs(self.store, self.engine, self.calls, self.tracer)
         tasks = [
             asyncio.create_task(self.loops.run(), name="loops"),
             asyncio.create_task(self.scheduler.run(), name="schedules"),
@@ -131,6 +149,7 @@ class Platform:
             asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]
         for task in tasks:
+            self.alive[task.get_name()] = True
             task.add_done_callback(self._report)
         try:
             yield
@@ -141,13 +160,15 @@ class Platform:
             await self.client.aclose()
 
     def _report(self, task: asyncio.Task[None]) -> None:
+        self.alive[task.get_name()] = False
         if not task.cancelled():
-            self.ended.append(task.get_name())
             log.error("a background task ended", task=task.get_name(), exc_info=task.exception())
 
     def close(self) -> None:
         self.credentials.close()
         self.store.close()
+        if self.tracer is not None:
+            self.tracer.close()
 
     def app(self) -> Site:
         """The ASGI application: every door on one port."""
@@ -169,13 +190,21 @@ class Platform:
         workflows = executions.door(given, settings.max_body_size, admit)
         front = Door(
             front_routes(),
-            Front(self.store, self.ended, self.signing),
+            Front(
+                store=self.store,
+                alive=self.alive,
+                draining=lambda: self.draining,
+                metrics=Metrics(self),
+                metrics_token=settings.metrics_token,
+                signing=self.signing,
+            ),
             name="front",
             title="Penstock",
             version=penstock.__version__,
         )
         values = cloudio.door(cloudio.Cloudio(self.operations, self.credentials, self.cursor_key))
         others = cloudio.Unblanked(values, front)
+        self.watches = [self._watched(door) for door in (front, api, workflows, values)]
         mounts: dict[str, ASGIApp] = {
             routes.PREFIX: api,
             executions.MOUNT: workflows,
@@ -189,6 +218,19 @@ class Platform:
         self.signing.bound(url)
         if self.settings.public_url is None:
             self.origin.url = url
+
+    def _watched(self, door: Door[Any]) -> Watch:
+        settings = self.settings
+        slow = settings.log_slow.total_seconds()
+        door.watch = Watch(door.name, door.prefix, every=settings.log_requests, slow=slow, tracer=self.tracer)
+        return door.watch
+
+
+def _tracer(settings: Settings, node: str) -> Tracer | None:
+    """Raises: Invalid when OpenTelemetry is not installed."""
+    if settings.otlp_endpoint is None:
+        return None
+    return Tracer(settings.otlp_endpoint, settings.trace_sample, version=penstock.__version__, node=node)
 
 
 def _calm_collector() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import resource
 import signal
@@ -45,6 +46,11 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
 
         async def shutdown(self, sockets: Any = None) -> None:
+            platform.draining = True
+            if (delay := platform.settings.drain_delay.total_seconds()) > 0:
+                # load balancers see that it is not ready, and send nothing more by the time the port closes
+                log.info("draining", seconds=delay)
+                await asyncio.sleep(delay)
             platform.engine.dispatcher.drain()
             platform.operations.streams.close()
             await super().shutdown(sockets=sockets)
@@ -63,11 +69,13 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         timeout_graceful_shutdown=5,
         backlog=4096,
     )
+    server = Server(config)
+    platform.connections = lambda: len(server.server_state.connections)
     _raise_file_limit()
     signal.signal(signal.SIGTERM, _leave)  # uvicorn takes it over, and raises it again when it has shut down
     try:
         _require_free(host, port)
-        Server(config).run()
+        server.run()
     finally:
         platform.close()
 

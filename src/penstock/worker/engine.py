@@ -30,8 +30,9 @@ from penstock.client import (
 )
 from penstock.worker.job import AsyncJob, FromThread, Held, Job
 from penstock.worker.outbox import MAX_BATCH, Outbox, Ties
-from penstock.worker.outcomes import Failed, Outcome, PermanentFailure, RetryLater, Throw, completed, ended_by
+from penstock.worker.outcomes import Failed, Outcome, PermanentFailure, RetryLater, Throw, Thrown, completed, ended_by
 from penstock.worker.threads import Threads
+from penstock.worker.tracing import ended_badly, tracing
 
 log = logging.getLogger("penstock.worker")
 
@@ -161,7 +162,13 @@ class Engine:
             self._running[task] = held
 
     async def _work(self, held: Held) -> None:
-        outcome = await self._outcome(held)
+        with tracing(held) as span:
+            outcome = await self._outcome(held)
+            match outcome:
+                case Failed():
+                    ended_badly(span, outcome.failure.type)
+                case Thrown():
+                    ended_badly(span, outcome.code)
         # The slot is free before the answer leaves, so that the answer's call can ask for the next job.
         self._running = {task: each for task, each in self._running.items() if each is not held}
         self._changed.set()

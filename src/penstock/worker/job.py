@@ -35,6 +35,8 @@ class Held:
         self.seconds = seconds
         """How long each extension of the lease is."""
         self.lost = False
+        self.traceparent: str | None = None
+        """Of the span it is done in, where the worker traces."""
         self.cancelled = threading.Event()
         self.waiters: set[asyncio.Future[None]] = set()
         self.loop = loop

@@ -219,18 +219,36 @@ def _complete_entry(pending: _Pending) -> models.CompleteEntry:
     job, outcome = pending.held.job, pending.outcome
     assert isinstance(outcome, Completed)
     return models.CompleteEntry(
-        id=job.id, lease=job.lease, output=outcome.output, values=dict(outcome.values), increments=[*outcome.increments]
+        id=job.id,
+        lease=job.lease,
+        traceparent=pending.held.traceparent,
+        output=outcome.output,
+        values=dict(outcome.values),
+        increments=[*outcome.increments],
     )
 
 
 def _fail_entry(pending: _Pending) -> models.FailEntry:
     job, outcome = pending.held.job, pending.outcome
     assert isinstance(outcome, Failed)
-    return models.FailEntry(id=job.id, lease=job.lease, failure=outcome.failure, delay=outcome.delay)
+    return models.FailEntry(
+        id=job.id,
+        lease=job.lease,
+        traceparent=pending.held.traceparent,
+        failure=outcome.failure,
+        delay=outcome.delay,
+    )
 
 
 def _throw_entry(pending: _Pending) -> models.ThrowEntry:
     job, outcome = pending.held.job, pending.outcome
     assert isinstance(outcome, Thrown)
     message = outcome.message or None
-    return models.ThrowEntry(id=job.id, lease=job.lease, code=outcome.code, message=message, data=outcome.data)
+    return models.ThrowEntry(
+        id=job.id,
+        lease=job.lease,
+        traceparent=pending.held.traceparent,
+        code=outcome.code,
+        message=message,
+        data=outcome.data,
+    )

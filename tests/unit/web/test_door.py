@@ -4,10 +4,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from penstock import errors
 from penstock.errors import Defect, Forbidden, LeaseLost, LimitExceeded, StaleSequence, Unauthenticated, Unavailable
 from penstock.identity.model import Actor, Kind, Tenant
+from penstock.telemetry.activity import add_activity
+from penstock.telemetry.figures import CLASSES
 from penstock.web.auth import basic_credentials, bearer, bearer_token
 from penstock.web.errors import PROBLEM_DETAILS, STATUS, ErrorRenderer, Shape, look_up, problem_of
 from penstock.web.openapi import describe, openapi
@@ -199,12 +202,44 @@ def test_a_client_that_left_is_not_answered(door, ask):
     assert ask(door, "GET", "/api/gone", headers=TOKEN) is None
 
 
-def test_what_happened_is_observed(ask):
-    seen = []
-    door = Door(ROUTES[:1], None, name="n", title="T", version="1", observe=lambda *what: seen.append(what))
+def test_what_happened_is_counted(ask):
+    door = Door(ROUTES[:1], None, name="n", title="T", version="1")
     ask(door, "GET", "/things")
     ask(door, "GET", "/nowhere")
-    assert [(found and found.operation, status) for found, status, _ in seen] == [("list", 401), (None, 404)]
+    ask(door, "GET", "/nowhere/else")
+    figures = door.watch.figures
+    assert {name: sum(each.classes) for name, each in figures.operations.items()} == {"list": 1, "unmatched": 2}
+    assert figures.operations["unmatched"].classes[CLASSES.index("4xx")] == 2
+    assert sum(figures.operations["list"].seconds.counts) == 1
+    assert figures.refused == {401: 1, 403: 0, 429: 0}
+    assert figures.in_flight == 0
+
+
+def test_what_breaks_has_lines_that_name_the_request_and_nothing_of_it(door, ask):
+    with capture_logs(processors=[add_activity]) as lines:
+        headers = TOKEN | {"X-Request-Id": "broken-one"}
+        assert ask(door, "GET", "/api/fail/defect", b"", headers).status == 500
+        ask(door, "GET", "/api/things", headers=headers)
+    assert [(line["event"], line["log_level"], line["request_id"]) for line in lines] == [
+        ("defect", "error", "broken-one"),
+        ("request", "error", "broken-one"),
+    ]
+    assert lines[1]["operation"] == "fail_defect"
+    assert lines[1]["status"] == 500
+    assert lines[1]["tenant"] == ACTOR.tenant.code
+    assert "good" not in str(lines[1])
+    assert "secret" not in str(lines[1])
+
+
+def test_every_answer_carries_an_id(door, ask):
+    given = ask(door, "GET", "/api/things", headers=TOKEN | {"X-Request-Id": "from/caller:1"}).headers
+    assert given["x-request-id"] == "from/caller:1"
+    assert ask(door, "GET", "/nowhere", headers={"X-Request-Id": "a b"}).headers["x-request-id"] != "a b"
+    ids = {
+        ask(door, "GET", "/nowhere", headers={"X-Request-Id": bad}).headers["x-request-id"] for bad in ("", "x" * 129)
+    }
+    assert len(ids) == 2
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in ids)
 
 
 def test_a_place_or_an_operation_stands_once():
