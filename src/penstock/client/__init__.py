@@ -6,7 +6,7 @@
 Runs anywhere: imports nothing of the server.
 """
 
-from penstock.client.calls import Api, Audit, Definitions, Items, Jobs, Processes, Values
+from penstock.client.calls import Api, Audit, Definitions, Processes, Values
 from penstock.client.clients import AsyncClient, Client, Transport
 from penstock.client.credentials import Credentials, Grant
 from penstock.client.documents import Documents
@@ -35,6 +35,8 @@ from penstock.client.errors import (
     WrongState,
 )
 from penstock.client.exchange import NO_RETRY, Retry
+from penstock.client.items import Items
+from penstock.client.jobs import Jobs
 from penstock.client.models import Event, Failure, NewProcess, Page
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.request import Async, Request, Sync
