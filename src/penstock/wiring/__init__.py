@@ -1,8 +1,9 @@
 """Composition root: settings in, a running platform out. The only room that knows every other."""
 
 from penstock.wiring.dev import run_dev
+from penstock.wiring.doctor import doctor
 from penstock.wiring.serving import run_server
-from penstock.wiring.upkeep import backup, doctor, migrate, restore, rotate_keys, verify_audit, verify_export
+from penstock.wiring.upkeep import backup, migrate, restore, rotate_keys, verify_audit, verify_export
 
 __all__ = [
     "backup",
