@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -103,13 +104,16 @@ class Definitions(Namespace[M]):
 
     @verb
     def permissions(self, code: str) -> Request[models.Permissions]:
-        return _get(f"/definitions/{segment(code)}/permissions", models.Permissions)
+        return replace(_get(f"/definitions/{segment(code)}/permissions", models.Permissions), revised=True)
 
     @verb
-    def put_permissions(self, code: str, permissions: Mapping[str, Sequence[str]]) -> Request[models.Permissions]:
+    def put_permissions(
+        self, code: str, permissions: Mapping[str, Sequence[str]], *, revision: int | None = None
+    ) -> Request[models.Permissions]:
         """In place of all there are."""
         body = {"permissions": {name: [*grantees] for name, grantees in permissions.items()}}
-        return _change("PUT", f"/definitions/{segment(code)}/permissions", models.Permissions, body)
+        path = f"/definitions/{segment(code)}/permissions"
+        return replace(_change("PUT", path, models.Permissions, body, revision=revision), revised=True)
 
     def values(self, code: str) -> Values[M]:
         return Values(self.sender, f"/definitions/{segment(code)}/values")
