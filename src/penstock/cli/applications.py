@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.cli import access_keys
 from penstock.cli.asking import Write, Yes, new_file, sure
 from penstock.cli.each import each, said
 from penstock.cli.output import moment, plain, table
 from penstock.cli.remote import Session, instant, remote
-from penstock.cli.users import chosen, some
+from penstock.cli.tokens import show_tokens
+from penstock.cli.users import chosen, ended, some
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +23,7 @@ Id = Annotated[str, typer.Argument(metavar="ID", help="An application.")]
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Applications.")]
 
 app = typer.Typer(help="Applications: programs that call the API.", no_args_is_help=True)
+app.add_typer(access_keys.app, name="keys")
 
 
 def register(root: typer.Typer) -> None:
@@ -129,8 +132,15 @@ def logout(session: Session, ids: Ids) -> None:
     """End all their tokens; with their secret they get new ones."""
     each(
         session, ids, "logging out", session.client.applications.revoke_tokens,
-        lambda id, answer: (plain(id, "bold"), plain(f"{answer.revoked} tokens ended")),
+        lambda id, answer: (plain(id, "bold"), plain(ended(answer.revoked))),
     )  # fmt: skip
+
+
+@app.command()
+@remote
+def tokens(session: Session, id: Id) -> None:
+    """List an application's tokens that are still good."""
+    show_tokens(session, [*session.client.applications.tokens.all(id, limit=200)])
 
 
 def _credentials(session: Session, made: Application) -> dict[str, Any]:

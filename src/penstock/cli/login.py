@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,32 +38,48 @@ def login(
     email: Annotated[
         str | None, typer.Option("--email", metavar="EMAIL", help="Who you are; else it is asked for.")
     ] = None,
+    days: Annotated[
+        int | None,
+        typer.Option("--days", min=1, help="Stay logged in so long, by a token of yours; else about an hour."),
+    ] = None,
     from_stdin: FromStdin = False,
     from_file: FromFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Log in as yourself: later commands act for you, where no other credentials are given. The password is not kept."""
-    from penstock.client import Client, Credentials, Grant  # noqa: PLC0415
-    from penstock.client.calls import token_request  # noqa: PLC0415
-
     out, old = Output(as_json=as_json), _last()
     url = url or os.environ.get("PENSTOCK_URL") or old.get("url") or _typed("Server", "--url", HERE)
     email = email or _typed("E-mail address", "--email", old.get("email"))
     password = password_given("", ask=False, stdin=from_stdin, file=from_file)
     if password is None:
         password = asked(f"Password of {email}")
+    token, ends, found = _issued(url, email, password, days)
+    path = login_file()
+    _end(old)
+    _write(path, {"url": url, "email": email, "token": token, "expires_at": ends})
+    told = {"url": url, "principal": found.principal, "tenant": found.tenant, "expires_at": ends, "file": str(path)}
+    out.show(told, lambda console: _print_login(console, found, url, ends))
+    if (other := _before_a_login()) is not None:
+        out.note(f"{other} comes first here: commands use that, until it is gone")
+
+
+def _issued(url: str, email: str, password: str, days: int | None) -> tuple[str, datetime | None, Me]:
+    """A token of who has this password, when it ends, and who that is."""
+    from penstock.client import Client, Credentials, Grant, UnexpectedAnswer  # noqa: PLC0415
+    from penstock.client.calls import token_request  # noqa: PLC0415
+
     with Client(url) as client:
         answer = client.send(token_request(Grant(email=email, password=password).form() or {}))
     ends = None if answer.expires_in is None else datetime.now(UTC) + timedelta(seconds=answer.expires_in)
     with Client(Credentials(url, Grant(token=answer.access_token))) as client:
         found = client.me()
-    path = login_file()
-    _end(old)
-    _write(path, {"url": url, "email": email, "token": answer.access_token, "expires_at": ends})
-    told = {"url": url, "principal": found.principal, "tenant": found.tenant, "expires_at": ends, "file": str(path)}
-    out.show(told, lambda console: _print_login(console, found, url, ends))
-    if (other := _before_a_login()) is not None:
-        out.note(f"{other} comes first here: commands use that, until it is gone")
+        if days is None:
+            return answer.access_token, ends, found
+        named = client.tokens.create(f"penstock login on {socket.gethostname()}", days=days)
+        client.revoke_token(answer.access_token)
+    if named.token is None:
+        raise UnexpectedAnswer("the token was lost on the way: log in again")
+    return named.token, named.expires_at, found
 
 
 def logout(*, as_json: AsJson = False) -> None:

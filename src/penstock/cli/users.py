@@ -10,6 +10,7 @@ from penstock.cli.asking import Ask, FromFile, FromStdin, Yes, password_given, s
 from penstock.cli.each import each, said
 from penstock.cli.output import moment, plain, table
 from penstock.cli.remote import Session, remote
+from penstock.cli.tokens import show_tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -92,11 +93,11 @@ def change(  # noqa: PLR0913 - the members of a user
 ) -> None:
     """Change what is given. Another password ends the user's tokens."""
     password = password_given(f"New password of {who}", ask=ask, stdin=from_stdin, file=from_file)
-    members = {
+    members = some({
         "name": name, "password": password, "groups": chosen(groups, "--group", none=no_groups),
         "roles": chosen(roles, "--role", none=no_roles),
-    }  # fmt: skip
-    _show(session, session.client.users.change(who, **some(members)))
+    })  # fmt: skip
+    _show(session, session.client.users.change(who, **members))
 
 
 @app.command()
@@ -129,8 +130,19 @@ def logout(session: Session, whom: Whom) -> None:
     """End all their tokens."""
     each(
         session, whom, "logging out", session.client.users.revoke_tokens,
-        lambda who, answer: (plain(who, "bold"), plain(f"{answer.revoked} tokens ended")),
+        lambda who, answer: (plain(who, "bold"), plain(ended(answer.revoked))),
     )  # fmt: skip
+
+
+@app.command()
+@remote
+def tokens(session: Session, who: Who) -> None:
+    """List a user's tokens that are still good."""
+    show_tokens(session, [*session.client.users.tokens.all(who, limit=200)])
+
+
+def ended(tokens: int) -> str:
+    return f"{tokens} token{'s' * (tokens != 1)} ended"
 
 
 def chosen(given: list[str] | None, option: str, *, none: bool) -> list[str] | None:

@@ -22,7 +22,7 @@ from penstock.client.documents import Documents
 from penstock.client.items import Items
 from penstock.client.jobs import Jobs
 from penstock.client.objects import Connections, Schedules, Secrets
-from penstock.client.people import Applications, Groups, Users
+from penstock.client.people import Applications, Groups, Tokens, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
 
 T = TypeVar("T")
@@ -312,6 +312,7 @@ class Api(Namespace[M]):
         self.users: Users[M] = Users(sender)
         self.groups: Groups[M] = Groups(sender)
         self.applications: Applications[M] = Applications(sender)
+        self.tokens: Tokens[M] = Tokens(sender)
 
     @verb
     def me(self) -> Request[models.Me]:

@@ -76,6 +76,30 @@ class Application(Answer, frozen=True):
     """Only in the answer that made it."""
 
 
+class HeldToken(Answer, frozen=True):
+    """A token somebody holds. `kind`: `access`, `session` or `named`."""
+
+    id: str
+    name: str | None = None
+    kind: str = ""
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    token: str | None = None
+    """Only in the answer that made it."""
+
+
+class AccessKey(Answer, frozen=True):
+    """For signed requests of an application."""
+
+    ak: str
+    name: str = ""
+    disabled: bool = False
+    created_at: datetime | None = None
+    created_by: str = ""
+    sk: str | None = None
+    """Only in the answer that made it."""
+
+
 class Revoked(Answer, frozen=True):
     revoked: int
 

@@ -1,4 +1,4 @@
-"""Calls for administrators: users, groups, applications."""
+"""Calls for administrators: users, groups, applications. And one's own tokens."""
 
 from __future__ import annotations
 
@@ -67,6 +67,13 @@ class Users(Namespace[M]):
     @verb
     def revoke_tokens(self, who: str) -> Request[models.Revoked]:
         return _change("DELETE", f"/users/{segment(who)}/tokens", models.Revoked)
+
+    @listing
+    def tokens(
+        self, who: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.HeldToken]]:
+        """Those that have not expired."""
+        return _read(f"/users/{segment(who)}/tokens", models.Page[models.HeldToken], _paging(limit, cursor))
 
 
 class Groups(Namespace[M]):
@@ -138,6 +145,58 @@ class Applications(Namespace[M]):
     @verb
     def revoke_tokens(self, id: str) -> Request[models.Revoked]:
         return _change("DELETE", f"/applications/{segment(id)}/tokens", models.Revoked)
+
+    @listing
+    def tokens(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.HeldToken]]:
+        """Those that have not expired."""
+        return _read(f"/applications/{segment(id)}/tokens", models.Page[models.HeldToken], _paging(limit, cursor))
+
+    @listing
+    def access_keys(
+        self, id: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> Request[models.Page[models.AccessKey]]:
+        return _read(f"/applications/{segment(id)}/access-keys", models.Page[models.AccessKey], _paging(limit, cursor))
+
+    @verb
+    def create_access_key(self, id: str, name: str) -> Request[models.AccessKey]:
+        """The answer alone has the `sk`."""
+        return _change("POST", f"/applications/{segment(id)}/access-keys", models.AccessKey, {"name": name})
+
+    @verb
+    def change_access_key(self, id: str, ak: str, /, **members: Any) -> Request[models.AccessKey]:
+        """`name`, `disabled`: what is not given stays."""
+        return _change("PATCH", f"/applications/{segment(id)}/access-keys/{segment(ak)}", models.AccessKey, members)
+
+    @verb
+    def delete_access_key(self, id: str, ak: str) -> Request[None]:
+        return _change("DELETE", f"/applications/{segment(id)}/access-keys/{segment(ak)}", type(None))
+
+
+class Tokens(Namespace[M]):
+    """One's own."""
+
+    @listing
+    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Request[models.Page[models.HeldToken]]:
+        """Those that have not expired, of every kind."""
+        return _read("/me/tokens", models.Page[models.HeldToken], _paging(limit, cursor))
+
+    @verb
+    def create(
+        self, name: str, *, days: int | None = None, expires_at: datetime | None = None
+    ) -> Request[models.HeldToken]:
+        """The answer alone has the `token`. Without `days` or `expires_at` it lives for 90 days."""
+        body: dict[str, Any] = {"name": name}
+        if days is not None:
+            body["days"] = days
+        if expires_at is not None:
+            body["expires_at"] = expires_at.isoformat()
+        return _change("POST", "/me/tokens", models.HeldToken, body)
+
+    @verb
+    def delete(self, id: str) -> Request[None]:
+        return _change("DELETE", f"/me/tokens/{segment(id)}", type(None))
 
 
 def _paging(limit: int | None, cursor: str | None) -> builtins.list[tuple[str, str]]:

@@ -39,9 +39,10 @@ class TokenCache:
         self._clock = clock
 
     def of(self, url: str, grant: Grant) -> KeptToken:
+        url = url.rstrip("/")
         name = f"app:{grant.client_id}" if grant.password is None else f"user:{grant.email}"
-        file = hashlib.sha256(f"{url.rstrip('/')}\n{name}".encode()).hexdigest()[:32]
-        return KeptToken(self._folder / f"{file}.json", url.rstrip("/"), name, _proof(url, grant), self._clock)
+        file = hashlib.sha256(f"{url}\n{name}".encode()).hexdigest()[:32]
+        return KeptToken(self._folder / f"{file}.json", url, name, _proof(url, grant), self._clock)
 
 
 class KeptToken:

@@ -15,6 +15,7 @@ from penstock.documents import Blobs
 from penstock.errors import PenstockError
 from penstock.identity.keys import Keys
 from penstock.store import maintenance, open_reader
+from penstock.wiring.dev import SECRET_KEY
 from penstock.wiring.places import database_url, documents_url
 
 Check = tuple[str, bool, str]
@@ -54,9 +55,12 @@ def _tried(what: str, look: Callable[[], str]) -> Check:
 
 
 def _secret_key(settings: Settings) -> str:
-    if settings.secret_key is None:
+    text, own = settings.secret_key, settings.data_dir / SECRET_KEY
+    if text is None and own.exists():
+        text = own.read_text()  # the demo server's own
+    if text is None:
         return "none: no secrets are stored"
-    keys = Keys.parse(settings.secret_key)
+    keys = Keys.parse(text)
     more = f", and {len(keys.ids) - 1} older" if len(keys.ids) > 1 else ""
     return f"{keys.newest} encrypts{more}"
 
