@@ -52,6 +52,8 @@ class Settings:
     """None: SQLite, in the file `penstock.db` of data_dir."""
     host: str = "127.0.0.1"
     port: int = 8080
+    public_url: str | None = None
+    """The address people and clients use; https in production. None: the address the server listens on."""
     data_dir: Path = Path("var/data")
     node_name: str = field(default_factory=socket.gethostname)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -73,8 +75,10 @@ class Settings:
     """Ended processes are removed after this many days; None keeps them."""
     token_lifetime: timedelta = timedelta(hours=1)
     secret_key: str | None = field(default=None, repr=False)
-    """Encrypts what must be readable again (secrets of a tenant): 32 bytes in base64. Several with commas or line ends between:
-    the first encrypts, all decrypt."""
+    """Encrypts what must be readable again (secrets, access keys, signing keys): 32 bytes in base64. Several with commas or line
+    ends between: the first encrypts, all decrypt. None: on SQLite the file `secret.key` of data_dir, made where it is not there."""
+    signing_key_days: int = 90
+    """A key that signs access tokens is replaced after this many days."""
     audit_key: str | None = field(default=None, repr=False)
     """Signs the audit's seals: a private Ed25519 key in PEM. None: they are not signed."""
 
@@ -219,12 +223,18 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         "lease_default": (timedelta(seconds=1), settings.lease_max),
         "lease_max": (timedelta(seconds=1), timedelta(days=1)),
         "retention_days": (1, 100_000),
+        "signing_key_days": (1, 3650),
         "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
     }
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
             yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
+    if settings.public_url is not None and not _is_address(settings.public_url):
+        message = (
+            f"public_url must be https://HOST or http://HOST:PORT with nothing behind, and is {settings.public_url!r}"
+        )
+        yield Problem("", f"{sources['public_url']}: {message}")
     for entry in settings.outbound_allow:
         if "/" in entry and not _is_network(entry):
             yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
@@ -236,6 +246,16 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        plain = parts.hostname is not None and parts.port != 0
+    except ValueError:
+        return False
+    named = all(each.isalnum() or each in "-.:[]" for each in parts.netloc)
+    return plain and named and parts.scheme in {"http", "https"} and text == f"{parts.scheme}://{parts.netloc}"
 
 
 def _without_password(url: str | None) -> str | None:

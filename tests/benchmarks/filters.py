@@ -71,7 +71,7 @@ class Kept(Postgres):
 
 def fill(url: str, count: int) -> dict[str, Any]:
     """Makes the tenant, its definitions and the rows; answers what the requests are made of."""
-    platform = Platform.build(replace(Settings(), database_url=url, data_dir=FOLDER))
+    platform = Platform.build(replace(Settings(), database_url=url, data_dir=FOLDER, secret_key="A" * 43))
     try:
         return asyncio.run(_fill(platform, count))
     finally:
@@ -333,6 +333,7 @@ def _size(kind: str, url: str, server: Postgres | None) -> int:
 @contextmanager
 def serving(url: str) -> Iterator[str]:
     environment = {**os.environ, "PENSTOCK_DATABASE_URL": url, "PENSTOCK_DATA_DIR": str(FOLDER), "PENSTOCK_PORT": "0"}
+    environment["PENSTOCK_SECRET_KEY"] = "A" * 43
     command = [sys.executable, "-m", "penstock", "serve"]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

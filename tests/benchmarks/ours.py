@@ -62,7 +62,7 @@ class Waiting:
 
 
 async def in_process(url: str, steps: int, clients: int, seconds: float) -> Measured:
-    platform = Platform.build(replace(Settings(), database_url=url))
+    platform = Platform.build(replace(Settings(), database_url=url, secret_key="A" * 43))
     made = await seed(platform.operations, "bench", "Bench", [])
     actor = Actor(tenant=made.tenant, principal=f"app:{made.application_id}", kind=Kind.APPLICATION)
     ctx, code, waiting = platform.operations, f"bench{steps}", Waiting()

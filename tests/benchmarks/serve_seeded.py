@@ -36,7 +36,7 @@ def add_users(platform: Platform, tid: int, count: int) -> list[str]:
 
 def main() -> None:
     url, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    platform = Platform.build(replace(Settings(), database_url=url, data_dir=folder, port=port))
+    platform = Platform.build(replace(Settings(), database_url=url, data_dir=folder, port=port, secret_key="A" * 43))
     made = asyncio.run(seed(platform.operations, "bench", "Bench", []))
     known = {
         "url": f"http://127.0.0.1:{port}",

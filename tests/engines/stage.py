@@ -21,9 +21,8 @@ from penstock.operations.processes import StartProcess
 from penstock.store import feed, seals
 from penstock.store import people as stored_people
 from penstock.wiring.platform import Platform
+from support.server import SECRET_KEY
 
-SECRET_KEY = "A" * 43
-"""32 bytes of nothing."""
 PATIENCE = 20.0
 """Seconds a test waits for what must happen; it is over when it has happened."""
 

@@ -13,7 +13,7 @@ from engines.stage import SECRET_KEY, graph
 from penstock.errors import Conflict, Forbidden, Invalid, NotFound, Stale
 from penstock.identity.keys import Keys, encode_key
 from penstock.identity.model import Actor, Kind
-from penstock.operations import connections, definitions, processes, secrets
+from penstock.operations import connections, definitions, processes, resealing, secrets
 from penstock.operations.processes import Commands
 
 VALUE = "hunter2-5f0c1d9e"
@@ -492,10 +492,11 @@ def test_rotation_encrypts_all_anew_and_the_old_key_can_go(play):
         stage.platform.calls._keys = alone
         with pytest.raises(Exception, match="not configured"):
             await stage.platform.calls.secrets(stage.tid, frozenset({"S7"}))
-        assert (await secrets.rotate(stage.store, alone))[0] == 0
-        assert len((await secrets.rotate(stage.store, alone))[1]) == 250
-        assert await secrets.rotate(stage.store, both) == (250, [])
-        assert await secrets.rotate(stage.store, both) == (0, [])
+        none = {"secrets": 0, "access keys": 0, "signing keys": 0}
+        done, unreadable = await resealing.rotate(stage.store, alone)
+        assert (done, len(unreadable)) == (none, 250 + 1)
+        assert await resealing.rotate(stage.store, both) == ({**none, "secrets": 250, "signing keys": 1}, [])
+        assert await resealing.rotate(stage.store, both) == (none, [])
         assert await stage.platform.calls.secrets(stage.tid, frozenset({"S7", "S249"})) == {
             "S7": "value 7", "S249": "value 249",
         }  # fmt: skip

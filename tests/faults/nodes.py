@@ -19,7 +19,7 @@ from penstock.store import _reader
 from penstock.store.database import Address
 from penstock.store.reader import Reader
 from penstock.wiring.platform import Platform
-from support.server import Api, Server
+from support.server import SECRET_KEY, Api, Server
 
 SERVED = Path(__file__).parent / "served.py"
 UNWANTED = re.compile(
@@ -29,7 +29,7 @@ UNWANTED = re.compile(
 
 def seeded(url: str) -> Seeded:
     """A tenant in an empty database, by the platform's own operation."""
-    platform = Platform.build(Settings(database_url=url, data_dir=Path(tempfile.gettempdir())))
+    platform = Platform.build(Settings(database_url=url, data_dir=Path(tempfile.gettempdir()), secret_key=SECRET_KEY))
     try:
         users = [NewUser(email="ana@example.com", password=secrets.token_urlsafe(9))]
         return asyncio.run(seed(platform.operations, "demo", "Demo", users))
@@ -48,6 +48,7 @@ class Node(Server):
             PENSTOCK_DATA_DIR=str(folder),
             PENSTOCK_NODE_NAME=name,
             PENSTOCK_PORT="0",
+            PENSTOCK_SECRET_KEY=SECRET_KEY,
             **environment,
         )
         self.name = name

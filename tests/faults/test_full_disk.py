@@ -120,6 +120,7 @@ def test_a_server_that_finds_no_room_to_start_says_so_in_one_line(disk, tmp_path
             ballast.write(b"x" * 4096)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     environment |= {"PENSTOCK_DATABASE_URL": f"sqlite:///{disk}/penstock.db", "PENSTOCK_PORT": "0"}
+    environment["PENSTOCK_DATA_DIR"] = str(disk)
     command = [sys.executable, "-m", "penstock", "serve"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode != 0

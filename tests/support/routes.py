@@ -47,6 +47,8 @@ BODIES: dict[str, Any] = {
     "changeGroup": {"name": "No group"},
     "createApplication": {"name": ""},
     "rejectVersion": {"comment": "no"},
+    "createOwnToken": {"name": ""},
+    "createAccessKey": {"name": "of a test"},
     "revokeToken": {"token": "none"},
     "putPermissions": {"permissions": {}},
     "putProcessValue": 1,
@@ -89,6 +91,7 @@ def path_of(route: Route[Any], **ids: Any) -> str:
         "name": name,
         "number": 1,
         "document": unknown,
+        "ak": "NO_SUCH_AK",
         **ids,
     }
     return route.path.replace("{number:int}", "{number}").format(**values)

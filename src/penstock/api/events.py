@@ -35,7 +35,7 @@ HISTORY_TYPES = frozenset(kind.__name__ for kind in get_args(AnyEvent))
 # -- words -----------------------------------------------------------------------------------------------------------
 
 Feed = Annotated[int, Meta(ge=0, le=2**53)]
-Type = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^([A-Z][A-Za-z0-9]*|[a-z]+\.[a-z_]+)$")]
+Type = Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^([A-Z][A-Za-z0-9]*|[a-z_]+\.[a-z_]+)$")]
 Word = Annotated[str, Meta(min_length=1, max_length=300)]
 
 

@@ -130,7 +130,7 @@ class Rotate(Request, frozen=True, kw_only=True):
 
 
 class RevokeToken(Request, frozen=True, kw_only=True):
-    token: Annotated[str, Meta(min_length=1, max_length=500)]
+    token: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Revoked(Answer, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from penstock.api import (
     approval,
     bulk,
     connections,
+    credentials,
     definitions,
     documents,
     events,
@@ -35,6 +36,7 @@ ROUTES = (
     *connections.ROUTES,
     *events.ROUTES,
     *people.ROUTES,
+    *credentials.ROUTES,
 )
 
 

@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     for command in (dev, serve, migrate, backup, restore, doctor):
         app.command(rich_help_panel="Server")(command)
     app.command("rotate-keys", rich_help_panel="Server")(rotate_keys)
+    app.command("generate-key", rich_help_panel="Server")(generate_key)
     app.add_typer(config_app, name="config", rich_help_panel="Server")
 
 
@@ -101,16 +102,32 @@ def restore(
     )
 
 
-def rotate_keys(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
-    """Encrypt every secret anew with the first key of secret_key; on SQLite the server must not run."""
+def rotate_keys(
+    *,
+    signing: Annotated[
+        bool, typer.Option("--signing", help="Make a new key that signs access tokens; those of the old one stay good.")
+    ] = False,
+    data: Data = None,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt what is stored encrypted anew with the first key of secret_key; on SQLite the server must not run."""
     from penstock import wiring  # noqa: PLC0415
 
     _report(
         load_settings(config, data_dir=None if data is None else str(data)).settings,
-        wiring.rotate_keys,
-        "encrypting",
+        lambda settings: wiring.rotate_keys(settings, signing=signing),
+        "making a key" if signing else "encrypting",
         as_json=as_json,
     )
+
+
+def generate_key(*, as_json: AsJson = False) -> None:
+    """Print a new key for secret_key: 32 random bytes in base64."""
+    from penstock import wiring  # noqa: PLC0415
+
+    key = wiring.new_key()
+    Output(as_json=as_json).show({"key": key}, lambda console: console.print(plain(key)))
 
 
 def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:

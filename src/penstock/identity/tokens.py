@@ -1,5 +1,4 @@
-"""Secrets we make: 256 random bits, kept as SHA-256. They need no slow hash, because nobody can guess them. And what we
-sign, so that we know it again.
+"""Secrets we make: 256 random bits, kept as SHA-256. They need no slow hash, because nobody can guess them.
 
 Pure: chance is given, never taken. Passwords, which people can guess, are not for this module.
 """
@@ -7,14 +6,12 @@ Pure: chance is given, never taken. Passwords, which people can guess, are not f
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-from typing import Any
-
-import msgspec
 
 RANDOM_BYTES = 32
+TOKEN = "pt_"  # noqa: S105 - a beginning
+"""What a bearer token that is random begins with."""
 
 
 def new_secret(prefix: str, random: bytes) -> str:
@@ -35,27 +32,6 @@ def hash_secret(secret: str) -> str:
 def same(a: str, b: str) -> bool:
     """Whether two texts are equal, in a time that tells nothing about where they differ."""
     return hmac.compare_digest(a.encode("utf-8", "surrogatepass"), b.encode("utf-8", "surrogatepass"))
-
-
-_JWT_HEADER = {"alg": "HS256", "typ": "JWT"}
-
-
-def sign(claims: dict[str, Any], key: bytes) -> str:
-    """A JSON Web Token (RFC 7519), signed with HMAC-SHA256."""
-    signed = f"{_base64url(msgspec.json.encode(_JWT_HEADER))}.{_base64url(msgspec.json.encode(claims))}"
-    return f"{signed}.{proof(signed, key)}"
-
-
-def claims_of(token: str, key: bytes) -> dict[str, Any] | None:
-    """What `sign` has signed with this key; None for anything else. Times are not looked at."""
-    signed, _, signature = token.rpartition(".")
-    if not same(signature, proof(signed, key)):
-        return None
-    try:
-        payload = signed.partition(".")[2]
-        return msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)), type=dict[str, Any])
-    except (binascii.Error, ValueError, msgspec.MsgspecError):
-        return None
 
 
 def proof(text: str, key: bytes) -> str:

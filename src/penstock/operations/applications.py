@@ -23,7 +23,7 @@ from penstock.operations.administration import (
     require_unused,
 )
 from penstock.operations.context import Context, new_uuid, require_revision
-from penstock.store import directory, journal, people
+from penstock.store import access_keys, directory, journal, people
 from penstock.store.directory import ApplicationRow
 from penstock.store.rows import APPLICATIONS, Tx
 
@@ -203,6 +203,7 @@ async def remove(ctx: Context, actor: Actor, id: str, expected: frozenset[int] |
         grantee = format_grantee(GranteeKind.APPLICATION, id)
         require_unused(tx, tid, grantee, f"application {id}", "disable it, or reassign these")
         lock_out(tx, tid, grantee)
+        access_keys.forget(tx, tid, grantee)
         tx.delete(APPLICATIONS, (row.aid,))
         people.changed(tx, tid)
         journal.record(tx, tid, actor.principal, "application.deleted", "application", id, {"name": row.name})

@@ -13,19 +13,22 @@ from typing import Any, TypeVar
 import argon2
 import msgspec
 
-from penstock.errors import Invalid, LimitExceeded, Problem, Unauthenticated
+from penstock.errors import Invalid, LimitExceeded, Problem, Unauthenticated, Unavailable
+from penstock.identity.keys import Unreadable
 from penstock.identity.model import Actor, Kind, Tenant, fold_email
 from penstock.identity.policy import ADMIN
-from penstock.identity.tokens import RANDOM_BYTES, claims_of, hash_secret, new_secret, proof, same, sign
+from penstock.identity.signed import LONGEST, Refused, is_signed
+from penstock.identity.tokens import RANDOM_BYTES, TOKEN, hash_secret, new_secret, proof, same
 from penstock.operations.context import Context, new_uuid
-from penstock.store import journal, people
+from penstock.operations.signing import AUDIENCE, Signing
+from penstock.store import access_keys, held_tokens, journal, people
 from penstock.store.rows import Tx
 
 T = TypeVar("T")
-AUDIENCE = "penstock"
 REMEMBERED_SECONDS = 2.0
 """How long a token's answer is believed without a look, where nobody has said that the tenant's people have changed."""
 MOST_REMEMBERED = 10_000
+LONGEST_AK = 64
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1_000
 MOST_WAITING = 32
 """Passwords that may wait to be hashed or checked."""
@@ -44,7 +47,7 @@ class Session(msgspec.Struct, frozen=True):
 
     id: str
     token: str
-    """A signed token (JWT), good wherever an access token is."""
+    """Good wherever an access token is: it is one, and names its session."""
     proof: str
     """Against forged requests: goes with this session alone."""
     name: str
@@ -54,11 +57,14 @@ class Session(msgspec.Struct, frozen=True):
 class Credentials:
     """Checks secrets and tokens. One for the whole server: its pool bounds what passwords may cost."""
 
-    def __init__(self, ctx: Context, token_seconds: int = 3600) -> None:
+    def __init__(self, ctx: Context, signing: Signing, token_seconds: int = 3600) -> None:
         self._ctx = ctx
+        self._signing = signing
         self._seconds = token_seconds
         self._known: OrderedDict[str, tuple[float, int, Actor]] = OrderedDict()
         """Until when a token's answer is believed, by the clock that never jumps, and when it was asked, in changes."""
+        self._access: OrderedDict[str, tuple[float, int, Actor, str]] = OrderedDict()
+        """The same of access keys, with their SK."""
         self._changes = 0
         """Of people, as far as this node has heard."""
         self._changed: dict[int, int] = {}
@@ -75,7 +81,7 @@ class Credentials:
     async def application_token(self, id: str, secret: str) -> Token:
         """A token for an application's id and secret. Raises: Unauthenticated."""
         found = await self._application(id, secret)
-        return await self._issue(found.tid, f"app:{found.id}")
+        return await self._issue(found.tid, f"app:{found.id}", {"client_id": found.id})
 
     async def _application(self, id: str, secret: str) -> people.Secret:
         found = await self._ctx.store.async_read(lambda read: people.application(read, id))
@@ -91,7 +97,7 @@ class Credentials:
         Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked.
         """
         user = await self._user(email, password)
-        return await self._issue(user.tid, f"user:{user.id}")
+        return await self._issue(user.tid, f"user:{user.id}", {})
 
     async def _user(self, email: str, password: str) -> people.Secret:
         if len(password) > LONGEST_PASSWORD:
@@ -136,45 +142,41 @@ class Credentials:
             return False
 
     async def open_session(self, name: str, secret: str, key: bytes) -> Session:
-        """Log in with an e-mail address and password, or an application's id and secret. `key` signs.
+        """Log in with an e-mail address and password, or an application's id and secret. `key` makes the proof.
 
         Raises: Unauthenticated, LimitExceeded.
         """
+        id = new_uuid()
         if "@" in name:
             who = await self._user(name, secret)
-            principal = f"user:{who.id}"
+            principal, more = f"user:{who.id}", {"name": who.name, "sid": id}
         else:
             who = await self._application(name, secret)
-            principal = f"app:{who.id}"
-        id, now = new_uuid(), int(time.time())
-        claims = {
-            "iss": "penstock",
-            "sub": principal,
-            "name": who.name,
-            "sid": id,
-            "iat": now,
-            "exp": now + self._seconds,
-        }
-        token = sign(claims, key)
-        await self._issue(who.tid, principal, token)
+            principal, more = f"app:{who.id}", {"client_id": who.id, "name": who.name, "sid": id}
+        made = await self._issue(who.tid, principal, more, held_tokens.SESSION)
+        token = made.access_token
         return Session(id, token, proof(f"session {id}", key), who.name, await self.authenticate(token))
 
     async def session(self, token: str, given: str, key: bytes) -> Session:
         """The session a token and its proof are of. Raises: Unauthenticated."""
-        claims = claims_of(token, key)
-        id = "" if claims is None else str(claims.get("sid"))
+        claims = await self._signing.check(token)
+        id = str(claims.get("sid", ""))
         known = proof(f"session {id}", key)
-        if claims is None or not same(given, known):
+        if not id or not same(given, known):
             raise Unauthenticated("the session is not valid (any more)")
         return Session(id, token, known, str(claims.get("name")), await self.authenticate(token))
 
-    async def _issue(self, tid: int, principal: str, token: str = "") -> Token:
-        token = token or new_secret("pt", secrets.token_bytes(RANDOM_BYTES))
-        hashed, lifetime = hash_secret(token), self._seconds * 1000
-        issued = {"audience": AUDIENCE, "expires_in": self._seconds}
+    async def _issue(self, tid: int, principal: str, more: dict[str, str], kind: str = held_tokens.ACCESS) -> Token:
+        tenant, now = await self._ctx.store.async_read(lambda read: (people.public_id(read, tid), read.now()))
+        id, begins = new_uuid(), now // 1000
+        ends = begins + self._seconds
+        times = {"iat": begins, "nbf": begins, "exp": ends}
+        token = await self._signing.sign({"sub": principal, "tenant": tenant, "jti": id, **times, **more})
+        hashed = hash_secret(token)
+        issued = {"audience": AUDIENCE, "expires_in": self._seconds, "id": id}
 
         def unit(tx: Tx) -> None:
-            people.add_token(tx, hashed, tid, principal, AUDIENCE, lifetime)
+            people.add_token(tx, hashed, tid, principal, AUDIENCE, ends * 1000 - tx.now, id=id, kind=kind)
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
 
         await self._ctx.store.submit_async(unit)
@@ -182,24 +184,65 @@ class Credentials:
 
     async def authenticate(self, token: str) -> Actor:
         """Who a bearer token speaks for. Raises: Unauthenticated."""
-        if not self._listening:
-            self._listening = True
-            self._ctx.store.listen(self._heard)
+        if len(token) > LONGEST:
+            raise Refused(f"the token is longer than {LONGEST} characters")
+        self._listen()
         hashed = hash_secret(token)
         now = time.monotonic()
         known = self._known.get(hashed)
         if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
             return known[2]
+        if is_signed(token):
+            await self._signing.check(token)
+        elif not token.startswith(TOKEN):
+            raise Refused("the token is not of a form that is issued here")
         asked = self._changes
-        found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed))
+        found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed, AUDIENCE))
         if found is None or found.disabled or found.left <= 0:
             self._known.pop(hashed, None)
-            raise Unauthenticated("the token is not valid (any more)")
+            raise Refused("the token is not valid (any more)")
         actor = actor_of(found)
         self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), asked, actor)
         if len(self._known) > MOST_REMEMBERED:
             self._known.popitem(last=False)
         return actor
+
+    async def access_key(self, ak: str) -> tuple[str, Actor]:
+        """The SK that requests of this AK are signed with, and whom they speak for.
+
+        Raises: Unauthenticated for one there is not, or that is disabled, or whose owner is; Unavailable where it cannot be read.
+        """
+        self._listen()
+        now = time.monotonic()
+        known = self._access.get(ak) if len(ak) <= LONGEST_AK else None
+        if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
+            return known[3], known[2]
+        asked = self._changes
+        found = None
+        if len(ak) <= LONGEST_AK:
+            found = await self._ctx.store.async_read(lambda read: access_keys.owner(read, ak))
+        if found is None or found[0].disabled or found[1].disabled:
+            self._access.pop(ak, None)
+            raise Unauthenticated("no access key with this AK")
+        row, actor = found[0], actor_of(found[1])
+        sk = self._opened(row, actor.tenant.id)
+        self._access[ak] = (now + REMEMBERED_SECONDS, asked, actor, sk)
+        if len(self._access) > MOST_REMEMBERED:
+            self._access.popitem(last=False)
+        return sk, actor
+
+    def _opened(self, row: access_keys.Row, tenant: str) -> str:
+        try:
+            if self._ctx.keys is None:
+                raise Unreadable("this installation has no secret_key")
+            return self._ctx.keys.open(row.key, row.value, access_keys.bound_to(tenant, row.ak))
+        except Unreadable as error:
+            raise Unavailable(f"the access key cannot be read: {error.message}") from None
+
+    def _listen(self) -> None:
+        if not self._listening:
+            self._listening = True
+            self._ctx.store.listen(self._heard)
 
     def _still_so(self, asked: int, tid: int) -> bool:
         return asked >= self._changed_all and asked >= self._changed.get(tid, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import msgspec
 
@@ -14,12 +13,11 @@ from penstock.identity.model import Actor
 from penstock.identity.policy import Action
 from penstock.operations.context import Context
 from penstock.operations.named import Named
-from penstock.store import Store, vault
+from penstock.store import vault
 from penstock.store.rows import Tx
 
 LARGEST = 64 * 1024
 """Bytes of a value."""
-CHUNK = 100
 
 
 class Secret(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,40 +59,6 @@ async def put(
     request = ["secret.put", name, expected, keys.fingerprint(value)]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Secret, bool])
     return answer
-
-
-async def rotate(store: Store, keys: Keys) -> tuple[int, list[str]]:
-    """Encrypt every secret with the newest key, in chunks; answers how many, and which could not be read.
-
-    May be stopped and run again, and may run while servers do that know both keys.
-    """
-    done, unreadable, after = 0, [], (0, "")
-    while True:
-        place = after
-        found = await store.async_read(lambda read, place=place: vault.chunk(read, place, CHUNK))  # type: ignore[misc]
-        changed: list[tuple[vault.Stored, str]] = []
-        for each in found:
-            of = vault.bound_to(each.tenant, each.name)
-            if each.key == keys.newest:
-                continue
-            try:
-                plain = keys.open(each.key, each.value, of)
-            except Conflict as error:
-                unreadable.append(f"{each.tenant}/{each.name}: {error.message}")
-                continue
-            changed.append((each, keys.seal(plain, of, os.urandom(NONCE_BYTES))))
-        if changed:
-            done += await store.submit_async(_rewriting(changed, keys.newest), low=True)
-        if len(found) < CHUNK:
-            return done, unreadable
-        after = (found[-1].tid, found[-1].name)
-
-
-def _rewriting(changed: list[tuple[vault.Stored, str]], key: str) -> Any:
-    def unit(tx: Tx) -> int:
-        return sum(vault.reencrypted(tx, before, key, value) for before, value in changed)
-
-    return unit
 
 
 def _keys(ctx: Context) -> Keys:

@@ -24,7 +24,7 @@ from penstock.operations.administration import (
 )
 from penstock.operations.context import Context, new_uuid, require_revision
 from penstock.operations.people import Credentials
-from penstock.store import directory, journal, people
+from penstock.store import access_keys, directory, journal, people
 from penstock.store.directory import UserRow
 from penstock.store.rows import USERS, Tx
 
@@ -263,6 +263,7 @@ async def remove(ctx: Context, actor: Actor, who: str, expected: frozenset[int] 
         keep_an_administrator(tx, row)
         require_unused(tx, tid, _principal(row), f"user {row.email}", "disable the user, or reassign these")
         lock_out(tx, tid, _principal(row))
+        access_keys.forget(tx, tid, _principal(row))
         people.drop_user(tx, row.uid)
         people.changed(tx, tid)
         journal.record(tx, tid, actor.principal, "user.deleted", "user", row.email, {"name": row.name})

@@ -73,7 +73,7 @@ _USER = (
     .where(_u.tid.in_(select(tables.tenants.alias("every").c.tid)), _u.email == bindparam("email"))
 )
 _TOKEN = (
-    select(_k.tid, _t.id, _t.code, _k.principal, _k.expires_at)
+    select(_k.tid, _t.id, _t.code, _k.principal, _k.expires_at, _k.audience)
     .join(tables.tenants, _t.tid == _k.tid)
     .where(_k.token_hash == bindparam("hash"))
 )
@@ -113,13 +113,21 @@ def _secret(row: tuple[object, ...]) -> Secret:
     )
 
 
-def principal(read: Read, token_hash: str) -> Principal | None:
-    """Who a token speaks for, as they are now."""
+def principal(read: Read, token_hash: str, audience: str) -> Principal | None:
+    """Who a token of this audience speaks for, as they are now."""
     row = read.row(_TOKEN, {"hash": token_hash})
-    if row is None:
+    if row is None or row[5] != audience:
         return None
-    tid, tenant_id, code, name, expires_at = row
+    tid, tenant_id, code, name, expires_at = row[:5]
     return _as_now(read, tid, (tenant_id, code), name, expires_at - read.now())
+
+
+def public_id(read: Read, tid: int) -> str:
+    """What the world calls a tenant."""
+    row = read.row(_TENANT_OF, {"tid": tid})
+    if row is None:
+        raise Defect(f"no tenant {tid}")
+    return str(row[0])
 
 
 def named(read: Read, tid: int, name: str) -> Principal | None:
@@ -276,8 +284,21 @@ def drop_group(tx: Tx, gid: int) -> None:
     tx.delete(GROUPS, (gid,))
 
 
-def add_token(tx: Tx, token_hash: str, tid: int, principal: str, audience: str, lifetime_ms: int) -> None:
-    tx.put(TOKENS, (token_hash, tid, principal, audience, tx.now, tx.now + lifetime_ms))
+def add_token(  # noqa: PLR0913 - a row
+    tx: Tx,
+    token_hash: str,
+    tid: int,
+    principal: str,
+    audience: str,
+    lifetime_ms: int,
+    *,
+    id: str | None = None,
+    kind: str = "access",
+    name: str | None = None,
+) -> None:
+    """`id`: what lists call it; without one the beginning of its hash names it as well."""
+    row = (token_hash, tid, principal, audience, tx.now, tx.now + lifetime_ms, id or token_hash[:32], kind, name)
+    tx.put(TOKENS, row)
 
 
 _REVOKE = delete(tables.tokens).where(

@@ -181,8 +181,39 @@ tokens = _table(
     _text("audience"),
     _int("created_at"),
     _int("expires_at"),
+    _word("id"),
+    _text("kind"),
+    _text("name", null=True),
     _index("tokens_expiry", "expires_at"),
-    _index("tokens_principal", "tid", "principal"),
+    _index("tokens_principal", "tid", "principal", "id"),
+)
+
+# `private` is encrypted with the key `key` of the configuration, and gone when the key signs no more.
+signing_keys = _table(
+    "signing_keys",
+    "kid",
+    _text("kid"),
+    _text("algorithm"),
+    _text("public"),
+    _text("key", null=True),
+    _text("private", null=True),
+    _int("created_at"),
+    _int("retired_at", null=True),
+)
+
+access_keys = _table(
+    "access_keys",
+    "ak",
+    _word("ak"),
+    _int("tid"),
+    _text("principal"),
+    _text("name"),
+    _text("key"),
+    _text("value"),
+    _int("created_at"),
+    _text("created_by"),
+    _flag("disabled"),
+    _index("access_keys_principal", "tid", "principal", "ak"),
 )
 
 # --- what should happen ----------------------------------------------------------------------------------------

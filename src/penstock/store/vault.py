@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import select, tuple_
 
@@ -10,6 +10,7 @@ from penstock.store import tables
 from penstock.store.named import Named
 from penstock.store.reader import Read
 from penstock.store.rows import SECRETS, Tx
+from penstock.store.sealed import Kind, Sealed
 
 
 class Row(NamedTuple):
@@ -24,16 +25,6 @@ class Row(NamedTuple):
     created_by: str
     modified_at: int
     modified_by: str
-
-
-class Stored(NamedTuple):
-    """A secret on its way to another key."""
-
-    tid: int
-    tenant: str
-    name: str
-    key: str
-    value: str
 
 
 _s, _t = tables.secrets.c, tables.tenants.c
@@ -53,8 +44,7 @@ def several(read: Read, tid: int, names: frozenset[str]) -> tuple[str, dict[str,
     return "" if tenant is None else str(tenant[0]), {row[1]: Row(*row) for row in rows}
 
 
-def chunk(read: Read, after: tuple[int, str], most: int) -> list[Stored]:
-    """Secrets of every tenant, in the order of their keys."""
+def _chunk(read: Read, after: tuple[Any, ...], most: int) -> list[Sealed]:
     statement = (
         select(_s.tid, _t.id, _s.name, _s.key, _s.value)
         .join(tables.tenants, _t.tid == _s.tid)
@@ -62,13 +52,16 @@ def chunk(read: Read, after: tuple[int, str], most: int) -> list[Stored]:
         .order_by(_s.tid, _s.name)
         .limit(most)
     )
-    return [Stored(*row) for row in read.rows(statement, {})]
+    rows = read.rows(statement, {})
+    return [Sealed((tid, name), bound_to(tenant, name), key, value) for tid, tenant, name, key, value in rows]
 
 
-def reencrypted(tx: Tx, before: Stored, key: str, value: str) -> bool:
-    """The same secret under another key. False when it was changed meanwhile, which used the newest key anyway."""
-    row = NAMED.lock(tx, before.tid, before.name)
+def _rewrite(tx: Tx, before: Sealed, key: str, value: str) -> bool:
+    row = NAMED.lock(tx, *before.place)
     if row is None or row.value != before.value:
         return False
     NAMED.put(tx, row._replace(key=key, value=value))
     return True
+
+
+SEALED = Kind("secrets", (0, ""), _chunk, _rewrite)

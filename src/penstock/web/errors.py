@@ -26,6 +26,9 @@ T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 
 
+BEARER = "Bearer"
+
+
 class Answer(NamedTuple):
     """What goes out: bytes, ready to send."""
 
@@ -90,8 +93,8 @@ class ErrorRenderer:
     schema: Any
     """The type of the envelope, for the door's OpenAPI document."""
     content_type: str = "application/json"
-    challenge: str = "Bearer"
-    """`WWW-Authenticate` of a 401."""
+    challenge: str = BEARER
+    """`WWW-Authenticate` of a 401; to `Bearer` an error's detail `error` is added (RFC 6750)."""
     encoder: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
 
     def shape(self, kind: type[BaseException]) -> Shape:
@@ -107,7 +110,9 @@ class ErrorRenderer:
     def _headers(self, status: int, error: errors.PenstockError) -> Headers:
         found: Headers = []
         if status == HTTPStatus.UNAUTHORIZED:
-            found.append((b"www-authenticate", self.challenge.encode()))
+            why = error.details.get("error") if self.challenge == BEARER else None
+            challenge = self.challenge if why is None else f'{self.challenge} error="{why}"'
+            found.append((b"www-authenticate", challenge.encode()))
         if isinstance(error, errors.LimitExceeded | errors.Unavailable):
             seconds = math.ceil(float(error.details.get("retry_after", 1)))
             found.append((b"retry-after", str(max(seconds, 1)).encode()))

@@ -2,6 +2,7 @@
 
 from penstock.wiring.dev import run_dev
 from penstock.wiring.doctor import doctor
+from penstock.wiring.places import new_key
 from penstock.wiring.serving import run_server
 from penstock.wiring.upkeep import backup, migrate, restore, rotate_keys, verify_audit, verify_export
 
@@ -9,6 +10,7 @@ __all__ = [
     "backup",
     "doctor",
     "migrate",
+    "new_key",
     "restore",
     "rotate_keys",
     "run_dev",

@@ -12,18 +12,19 @@ from uuid import UUID, uuid5
 
 from penstock.config import Settings
 from penstock.errors import Unavailable
-from penstock.identity.keys import KEY_BYTES, encode_key
+from penstock.identity.model import Tenant
 from penstock.identity.tokens import RANDOM_BYTES, new_secret
+from penstock.operations import access_keys
 from penstock.operations.context import new_uuid
 from penstock.operations.people import NewUser, seed
 from penstock.store import people
 from penstock.wiring.logs import configure_logging
+from penstock.wiring.places import address
 from penstock.wiring.platform import Platform
-from penstock.wiring.private_files import write_private, write_text_private
-from penstock.wiring.serving import printable_host, serve
+from penstock.wiring.private_files import write_private
+from penstock.wiring.serving import serve
 
 CREDENTIALS = "credentials.json"
-SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
 DEV_TENANT = "demo"
 DEV_USERS = (
     ("ana@example.com", "Ana Ruiz", ("staff",), ()),
@@ -46,22 +47,14 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
         host=host,
         port=port,
         outbound_allow=(*settings.outbound_allow, "127.0.0.0/8", "::1/128"),
-        secret_key=settings.secret_key or _dev_key(data / SECRET_KEY),
     )
     platform = Platform.build(settings)
     try:
-        asyncio.run(_ensure_demo_tenant(platform, data, f"http://{printable_host(host)}:{port}"))
+        asyncio.run(_ensure_demo_tenant(platform, data, address(host, port)))
     except BaseException:
         platform.close()
         raise
     serve(platform, host, port, lambda url: _note_url(data / CREDENTIALS, url))
-
-
-def _dev_key(path: Path) -> str:
-    """The key of a data directory, made where it is not there."""
-    if not path.exists():
-        write_text_private(path, encode_key(secrets.token_bytes(KEY_BYTES)))
-    return path.read_text().strip()
 
 
 async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
@@ -72,6 +65,7 @@ async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
             raise Unavailable(
                 f"{data} has data but no {CREDENTIALS}: secrets are kept as hashes and cannot be shown again"
             )
+        await _ensure_access_key(platform, json.loads(path.read_text()))
         return
     # the file comes first: after a crash in between, the tenant is made of what stands in it
     if not path.exists():
@@ -84,6 +78,17 @@ async def _ensure_demo_tenant(platform: Platform, data: Path, url: str) -> None:
     ]
     application = (content["application"]["id"], content["application"]["secret"])
     await seed(platform.operations, DEV_TENANT, "Demo", users, content["tenant"]["id"], application)
+    await _ensure_access_key(platform, content)
+
+
+async def _ensure_access_key(platform: Platform, content: dict[str, Any]) -> None:
+    """What the file says of signed requests is so, in data that is older than access keys, too."""
+    given = content.get("secmaster")
+    known = await platform.store.async_read(lambda read: people.tenant(read, DEV_TENANT))
+    if known is not None and given is not None:
+        tenant = Tenant(tid=known[0], id=known[1], code=known[2])
+        pair = (given["ak"], given["sk"])
+        await access_keys.ensure(platform.operations, tenant, content["application"]["id"], "Demo", pair)
 
 
 def _new_credentials(url: str) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _new_credentials(url: str) -> dict[str, Any]:
 def _for_coming_doors(tenant: str) -> dict[str, Any]:
     """What clients of doors that are still to come will sign in with: made once, so that a data directory stays good.
 
-    The door's first start takes its secrets from the file.
+    `ak` and `sk` are an access key of the application; the other doors' first start takes their secrets from the file.
     """
     return {
         "secmaster": {

@@ -12,11 +12,9 @@ import penstock
 from penstock.audit import signing
 from penstock.config import Settings
 from penstock.documents import Blobs
-from penstock.errors import PenstockError
-from penstock.identity.keys import Keys
+from penstock.errors import Invalid, PenstockError
 from penstock.store import maintenance, open_reader
-from penstock.wiring.dev import SECRET_KEY
-from penstock.wiring.places import database_url, documents_url
+from penstock.wiring.places import database_url, documents_url, known_keys
 
 Check = tuple[str, bool, str]
 """What, whether it is well, details."""
@@ -55,12 +53,11 @@ def _tried(what: str, look: Callable[[], str]) -> Check:
 
 
 def _secret_key(settings: Settings) -> str:
-    text, own = settings.secret_key, settings.data_dir / SECRET_KEY
-    if text is None and own.exists():
-        text = own.read_text()  # the demo server's own
-    if text is None:
-        return "none: no secrets are stored"
-    keys = Keys.parse(text)
+    keys = known_keys(settings)
+    if keys is None and not database_url(settings).startswith("sqlite"):
+        raise Invalid("none: the server does not start (penstock generate-key)")
+    if keys is None:
+        return "none yet; the first start makes it"
     more = f", and {len(keys.ids) - 1} older" if len(keys.ids) > 1 else ""
     return f"{keys.newest} encrypts{more}"
 

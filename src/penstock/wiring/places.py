@@ -1,8 +1,17 @@
-"""Where the data of an installation lies."""
+"""Where the data of an installation lies, and the key that encrypts in it."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from penstock.config import Settings
+from penstock.errors import Invalid, Unavailable
+from penstock.identity.keys import KEY_BYTES, Keys, encode_key
+from penstock.store import Store, signing_keys
+from penstock.wiring.private_files import write_text_private
+
+SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
 
 
 def database_url(settings: Settings) -> str:
@@ -17,3 +26,66 @@ def documents_url(settings: Settings) -> str:
     if settings.documents_url is not None:
         return settings.documents_url
     return (settings.data_dir.absolute() / "documents").as_uri()
+
+
+def new_key() -> str:
+    """A fresh key, as it stands in `secret_key`."""
+    return encode_key(os.urandom(KEY_BYTES))
+
+
+def known_keys(settings: Settings) -> Keys | None:
+    """The keys of the configuration; on SQLite, where it names none, those of the data directory. None: there are none.
+
+    Raises: Invalid.
+    """
+    if settings.secret_key is not None:
+        return Keys.parse(settings.secret_key)
+    path = _key_file(settings)
+    if path is None or not path.exists():
+        return None
+    try:
+        return Keys.parse(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"cannot read the key in {path}: {error}") from None
+
+
+def keys_of(settings: Settings, store: Store) -> Keys:
+    """The same, and on SQLite made in the data directory where there are none; only who has the store open may make them.
+
+    Raises: Invalid, Unavailable (the file cannot be written).
+    """
+    known = known_keys(settings)
+    if known is not None:
+        return known
+    path = _key_file(settings)
+    if path is None:
+        raise Invalid(
+            "there is no secret_key: `penstock generate-key > secret.key` makes one; keep it out of the database, give every node the "
+            "same, and name its file with PENSTOCK_SECRET_KEY_FILE"
+        )
+    if store.read(signing_keys.every):
+        raise Invalid(
+            f"{path} is not there, and the database has keys that are encrypted with it: put it back, or set secret_key. If it is "
+            "lost, set secret_key to a new one (`penstock generate-key`) and run `penstock rotate-keys --signing`"
+        )
+    text = new_key()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text_private(path, text)
+    except OSError as error:
+        raise Unavailable(f"cannot write a new key to {path}: {error.strerror or error}") from None
+    return Keys.parse(text)
+
+
+def _key_file(settings: Settings) -> Path | None:
+    """Beside the database of a server that is the only one."""
+    return settings.data_dir / SECRET_KEY if database_url(settings).startswith("sqlite") else None
+
+
+def address(host: str, port: int) -> str:
+    """The server's own."""
+    return f"http://{printable_host(host)}:{port}"
+
+
+def printable_host(host: str) -> str:
+    return "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104

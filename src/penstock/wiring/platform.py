@@ -28,17 +28,18 @@ from penstock.engines.embedded import EmbeddedEngine
 from penstock.engines.http_jobs import HttpJobs
 from penstock.engines.loops import Loops
 from penstock.engines.schedules import Scheduler
-from penstock.identity.keys import Keys
+from penstock.operations import signing as token_keys
 from penstock.operations.bulk_running import BulkRunner
 from penstock.operations.context import Context
 from penstock.operations.documents import Documents
 from penstock.operations.people import Credentials
+from penstock.operations.signing import Signing
 from penstock.outbound import Outbound
 from penstock.store import Store, people
 from penstock.web.routing import ASGIApp, Door
 from penstock.web.site import Site
 from penstock.wiring.front import Front, front_routes
-from penstock.wiring.places import database_url, documents_url
+from penstock.wiring.places import address, database_url, documents_url, keys_of
 
 log = structlog.get_logger("penstock")
 ANYWHERE = ("0.0.0.0/0", "::/0")
@@ -57,6 +58,7 @@ class Platform:
     calls: Calls
     operations: Context
     bulk: BulkRunner
+    signing: Signing
     credentials: Credentials
     cursor_key: bytes
     blobs: Blobs
@@ -68,14 +70,17 @@ class Platform:
     def build(cls, settings: Settings) -> Platform:
         """Open the store and put the rooms together. Raises: Unavailable, Invalid, Conflict."""
         blobs = Blobs(documents_url(settings))
-        keys = None if settings.secret_key is None else Keys.parse(settings.secret_key)
         allow = (*settings.outbound_allow, *(ANYWHERE if settings.outbound_allow_private else ()))
         store = Store.open(database_url(settings))
         try:
+            keys = keys_of(settings, store)
+            token_keys.ensure(store, keys)
             engine = EmbeddedEngine()
             client = Outbound(allow)
             calls = Calls(store, client, keys)
             operations = Context(store, engine, keys, calls)
+            own = address(settings.host, settings.port)
+            issued = Signing(store, keys, own, settings.public_url)
             return cls(
                 settings=settings,
                 store=store,
@@ -86,7 +91,8 @@ class Platform:
                 client=client,
                 calls=calls,
                 operations=operations,
-                credentials=Credentials(operations, int(settings.token_lifetime.total_seconds())),
+                signing=issued,
+                credentials=Credentials(operations, issued, int(settings.token_lifetime.total_seconds())),
                 cursor_key=_installation_key(store),
                 blobs=blobs,
                 sealer=Sealer(store, None if settings.audit_key is None else signing.signer(settings.audit_key)),
@@ -108,6 +114,7 @@ class Platform:
             asyncio.create_task(self.sealer.run(), name="sealer"),
             asyncio.create_task(self.bulk.run(), name="bulk operations"),
             asyncio.create_task(retention.run(self.store, self.settings.retention_days), name="retention"),
+            asyncio.create_task(self.signing.run(self.settings.signing_key_days), name="signing keys"),
             asyncio.create_task(sweeping.run(self.store, self.blobs), name="documents"),
         ]
         for task in tasks:
@@ -140,7 +147,7 @@ class Platform:
         workflows = executions.door(given, self.settings.max_body_size)
         front = Door(
             front_routes(),
-            Front(self.store, self.ended),
+            Front(self.store, self.ended, self.signing),
             name="front",
             title="Penstock",
             version=penstock.__version__,

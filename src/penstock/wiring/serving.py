@@ -13,6 +13,7 @@ from penstock.config import Settings
 from penstock.errors import Unavailable
 from penstock.web.streaming import ABORT
 from penstock.wiring.logs import configure_logging
+from penstock.wiring.places import address, printable_host
 from penstock.wiring.platform import Platform
 
 MOST_FILES = 1 << 20
@@ -33,7 +34,8 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
             await super().startup(sockets=sockets)
             if self.started:
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
-                url = f"http://{printable_host(host)}:{bound}"
+                url = address(host, bound)
+                platform.signing.bound(url)
                 if started is not None:
                     started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
@@ -90,10 +92,6 @@ def _require_free(host: str, port: int) -> None:
 
 def _leave(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
-
-
-def printable_host(host: str) -> str:
-    return "127.0.0.1" if host in ("", "0.0.0.0") else f"[{host}]" if ":" in host else host  # noqa: S104
 
 
 def run_server(settings: Settings) -> None:

@@ -11,11 +11,11 @@ from penstock.audit.verification import Report
 from penstock.config import Settings
 from penstock.documents import Blobs, copied
 from penstock.errors import Invalid
-from penstock.identity.keys import Keys
-from penstock.operations.secrets import rotate
+from penstock.operations import signing as token_keys
+from penstock.operations.resealing import rotate
 from penstock.store import Store, maintenance, open_reader
 from penstock.store.migrate import upgrade
-from penstock.wiring.places import database_url, documents_url
+from penstock.wiring.places import database_url, documents_url, known_keys
 
 
 def migrate(settings: Settings) -> str:
@@ -48,22 +48,26 @@ def _copied_documents(settings: Settings, copy: Path, *, back: bool) -> str:
     return f"{copied(source, target)} documents in {target}"
 
 
-def rotate_keys(settings: Settings) -> str:
+def rotate_keys(settings: Settings, *, signing: bool = False) -> str:
     """`penstock rotate-keys`: while no server has a SQLite database, or beside servers on PostgreSQL that know both keys.
 
-    Raises: Invalid (no key, a secret that cannot be read), Unavailable.
+    `signing`: a new key that signs tokens, in place of encrypting anew. Raises: Invalid (no key, what cannot be read), Unavailable.
     """
-    if settings.secret_key is None:
+    keys = known_keys(settings)
+    if keys is None:
         raise Invalid("there is no secret_key: set PENSTOCK_SECRET_KEY_FILE, the new key first, the old one behind it")
-    keys = Keys.parse(settings.secret_key)
     store = Store.open(database_url(settings))
     try:
+        if signing:
+            row = token_keys.replace_newest(store, keys)
+            return f"access tokens are signed with the key {row.kid} from now on; those of the key before stay good"
         done, unreadable = asyncio.run(rotate(store, keys))
     finally:
         store.close()
+    told = ", ".join(f"{count} {word}" for word, count in done.items())
     if unreadable:
-        raise Invalid(f"{done} secrets are encrypted anew; these could not be read: {'; '.join(unreadable)}")
-    return f"{done} secrets are encrypted anew, with the key {keys.newest}"
+        raise Invalid(f"{told} are encrypted anew; these could not be read: {'; '.join(unreadable)}")
+    return f"{told} are encrypted anew, with the key {keys.newest}"
 
 
 def verify_audit(

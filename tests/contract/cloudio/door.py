@@ -15,7 +15,7 @@ import httpx
 from penstock.config import Settings
 from penstock.operations.people import NewUser, seed
 from penstock.wiring.platform import Platform
-from support.server import Api, Contract, Server, fresh
+from support.server import SECRET_KEY, Api, Contract, Server, fresh
 
 VALUES = "/v1/wf"
 AUTH = "/v1/auth"
@@ -34,6 +34,7 @@ class Served(Server):
             PENSTOCK_NODE_NAME=node,
             PENSTOCK_PORT="0",
             PENSTOCK_OUTBOUND_ALLOW="127.0.0.0/8",
+            PENSTOCK_SECRET_KEY=SECRET_KEY,
         )
         self._known = credentials
 
@@ -47,7 +48,7 @@ class Served(Server):
 
 def seeded(url: str, code: str = "demo") -> dict[str, Any]:
     """A tenant in a database, by the platform's own operation; its credentials as `penstock dev` writes them."""
-    platform = Platform.build(Settings(database_url=url, data_dir=Path("/nonexistent")))
+    platform = Platform.build(Settings(database_url=url, data_dir=Path("/nonexistent"), secret_key=SECRET_KEY))
     password = fresh("password")
     try:
         user = NewUser(email="ana@example.com", name="Ana Ruiz", password=password, groups=("staff",))

@@ -36,7 +36,9 @@ def test_a_user_logs_in_by_either_header(server, door, ana, header):
 def test_the_jwt_is_a_credential_here_and_at_the_native_door(server, door, ana):
     session = log_in(door, *ana).json()
     header, claims, _ = session["jwt"].split(".")
-    assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "HS256", "typ": "JWT"}
+    keys = door.http.get("/.well-known/jwks.json").json()["keys"]
+    kid = keys[-1]["kid"]
+    assert json.loads(base64.urlsafe_b64decode(header + "==")) == {"alg": "ES256", "typ": "at+jwt", "kid": kid}
     told = json.loads(base64.urlsafe_b64decode(claims + "=="))
     assert (told["sub"], told["sid"]) == (f"user:{ana[0]}", session["sessionId"])
     assert told["exp"] > told["iat"]

@@ -14,7 +14,7 @@ from penstock.operations import approval
 from penstock.store import seals
 
 SRC = Path(penstock.__file__).parent
-KINDS = "application|bulk|connection|definition|document|group|process|retention|schedule|secret|tenant|token|tokens|user|version"
+KINDS = "access_key|application|bulk|connection|definition|document|group|process|retention|schedule|secret|signing_key|tenant|token|tokens|user|version"
 
 
 def said() -> set[str]:

@@ -25,6 +25,22 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
     if postgresql:
         op.execute("CREATE SEQUENCE id_blocks AS BIGINT INCREMENT BY 256 START WITH 1")
     op.create_table(
+        "access_keys",
+        sa.Column("ak", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        big("tid"),
+        text("principal"),
+        text("name"),
+        text("key"),
+        text("value"),
+        big("created_at"),
+        text("created_by"),
+        sa.Column("disabled", SMALL, nullable=False),
+        sa.PrimaryKeyConstraint("ak", name=op.f("access_keys_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_index("access_keys_principal", "access_keys", ["tid", "principal", "ak"])
+    op.create_table(
         "applications",
         big("aid"),
         big("tid"),
@@ -677,6 +693,19 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         sqlite_with_rowid=False,
     )
     op.create_table(
+        "signing_keys",
+        text("kid"),
+        text("algorithm"),
+        text("public"),
+        text("key", nullable=True),
+        text("private", nullable=True),
+        big("created_at"),
+        big("retired_at", nullable=True),
+        sa.PrimaryKeyConstraint("kid", name=op.f("signing_keys_pkey")),
+        sqlite_strict=True,
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "subscriptions",
         big("pid"),
         big("n"),
@@ -727,12 +756,15 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("audience"),
         big("created_at"),
         big("expires_at"),
+        sa.Column("id", sa.Text().with_variant(sa.Text(collation="C"), "postgresql"), nullable=False),
+        text("kind"),
+        text("name", nullable=True),
         sa.PrimaryKeyConstraint("token_hash", name=op.f("tokens_pkey")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
     op.create_index("tokens_expiry", "tokens", ["expires_at"])
-    op.create_index("tokens_principal", "tokens", ["tid", "principal"])
+    op.create_index("tokens_principal", "tokens", ["tid", "principal", "id"])
     op.create_table(
         "users",
         big("uid"),
