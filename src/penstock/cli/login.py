@@ -60,15 +60,15 @@ def login(
     told = {"url": url, "principal": found.principal, "tenant": found.tenant, "expires_at": ends, "file": str(path)}
     out.show(told, lambda console: _print_login(console, found, url, ends))
     if (other := _before_a_login()) is not None:
-        out.note(f"{other} comes first here: commands use that, until it is gone")
+        out.note(other)
 
 
 def _issued(url: str, email: str, password: str, days: int | None) -> tuple[str, datetime | None, Me]:
     """A token of who has this password, when it ends, and who that is."""
-    from penstock.client import Client, Credentials, Grant, UnexpectedAnswer  # noqa: PLC0415
+    from penstock.client import NO_RETRY, Client, Credentials, Grant, UnexpectedAnswer  # noqa: PLC0415
     from penstock.client.calls import token_request  # noqa: PLC0415
 
-    with Client(url) as client:
+    with Client(url, retry=NO_RETRY) as client:
         answer = client.send(token_request(Grant(email=email, password=password).form() or {}))
     ends = None if answer.expires_in is None else datetime.now(UTC) + timedelta(seconds=answer.expires_in)
     with Client(Credentials(url, Grant(token=answer.access_token))) as client:
@@ -181,7 +181,7 @@ def _end(old: dict[str, Any]) -> Exception | None:
 
 
 def _before_a_login() -> str | None:
-    """What commands here use in place of a login."""
+    """Why commands here do not use a login."""
     from penstock.client import CredentialsError  # noqa: PLC0415
     from penstock.client.credentials import load  # noqa: PLC0415
 
@@ -189,7 +189,7 @@ def _before_a_login() -> str | None:
         found = load(login=login_file())
     except CredentialsError as error:
         return str(error)
-    return None if found.login else found.source
+    return None if found.login else f"{found.source} comes first here: commands use that, until it is gone"
 
 
 def _print_login(console: Console, found: Me, url: str, ends: datetime | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 _WIDE = 240
 """Columns where nobody looks at a terminal: what is read by a pipe must not be cut to 80."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 STATE_STYLES = {
     "RUNNING": "cyan", "RETRYING": "cyan", "FAILED": "bold red", "INCIDENT": "bold red", "SUSPENDED": "yellow",
@@ -86,10 +89,10 @@ def state(name: str) -> RenderableType:
 
 
 def plain(value: Any, style: str = "") -> RenderableType:
-    """Text that is data: its brackets are not markup."""
+    """Text that is data: its brackets are not markup, and it tells the terminal nothing."""
     from rich.text import Text  # noqa: PLC0415
 
-    return Text("" if value is None else str(value), style=style)
+    return Text("" if value is None else _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)), style=style)
 
 
 def moment(at: datetime | None) -> str:
