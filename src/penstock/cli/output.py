@@ -78,7 +78,10 @@ def table(
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    out = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, name in enumerate(columns):
+        # what a thing is called by stands first, and in one piece: it is copied into the next command; nothing is cut
+        out.add_column(name, no_wrap=number == 0, min_width=min(len(name), 6), overflow="fold")
     for row in rows:
         out.add_row(*row)
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from penstock.cli.app import app, describe
-from penstock.cli.output import brief, lasted, plain, text_of
+from penstock.cli.output import brief, lasted, plain, table, text_of
 from penstock.cli.remote import instant, json_value, pairs
 from penstock.cli.work import find
 from penstock.client import CredentialsError
@@ -316,6 +318,17 @@ def test_small_texts():
     assert text_of({"es": "hola"}) == "hola"
     assert str(plain("a\x1b]0;b\x07\n[c]")) == "a\N{REPLACEMENT CHARACTER}]0;b\N{REPLACEMENT CHARACTER}\n[c]"
     assert brief({"a": "x" * 100}, 10) == '{"a":"xxx…'
+
+
+def test_a_narrow_table_cuts_nothing():
+    id, text = "01a1ff8c-605e-7364-9d1d-1658c1e2aaaa", "word " * 20 + "x" * 60
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(table(["id", "text", "more"], [[plain(id), plain(text), plain("y" * 40)]]))
+    shown = narrow.file.getvalue()
+    assert id in shown
+    assert "…" not in shown
+    assert (shown.count("word"), shown.count("x"), shown.count("y")) == (20, 60 + 1, 40)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_workers_are_found(tmp_path, monkeypatch):
