@@ -48,7 +48,9 @@ def test_a_login_that_was_ended_says_so(line):
     email = address(line)
     log_in(line, email, env={})
     line.run("user", "logout", email)
-    assert line.refused("me", env={}) == "penstock: your login has ended: log in again (penstock login)\n"
+    ended = "penstock: your login has ended: log in again (penstock login)\n"
+    assert line.refused("me", env={}) == ended
+    assert line.refused("user", "disable", "ana@example.com", "ben@example.com", env={}) == ended
     assert line.json("logout", env={})["revoked"] is True
 
 

@@ -52,7 +52,7 @@ def test_what_is_done_to_several_goes_on_after_a_refusal(line):
     assert answer.stderr.startswith("penstock: nobody@example.com: no user")
     told = json.loads(line.run("user", "logout", "nobody@example.com", email, "--json", code=1).stdout)
     assert [each["id"] for each in told["errors"]] == ["nobody@example.com"]
-    assert told["items"] == [{"revoked": 0}]
+    assert told["items"] == [{"id": email, "revoked": 0}]
 
 
 def test_a_password_must_be_one_that_the_server_takes(line):

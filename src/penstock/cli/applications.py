@@ -12,7 +12,7 @@ from penstock.cli.each import each, said
 from penstock.cli.output import moment, plain, table
 from penstock.cli.remote import Session, instant, remote
 from penstock.cli.tokens import show_tokens
-from penstock.cli.users import chosen, ended, some
+from penstock.cli.users import chosen, log_out, some
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -130,10 +130,7 @@ def rotate(
 @remote
 def logout(session: Session, ids: Ids) -> None:
     """End all their tokens; with their secret they get new ones."""
-    each(
-        session, ids, "logging out", session.client.applications.revoke_tokens,
-        lambda id, answer: (plain(id, "bold"), plain(ended(answer.revoked))),
-    )  # fmt: skip
+    log_out(session, ids, session.client.applications.revoke_tokens)
 
 
 @app.command()

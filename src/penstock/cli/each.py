@@ -21,7 +21,7 @@ def each(
     words: Callable[[str, T], Sequence[Any]],
 ) -> None:
     """Prints `words` of each that was done; exit code 1 if one was refused."""
-    from penstock.client import ApiError  # noqa: PLC0415
+    from penstock.client import ApiError, Unauthenticated  # noqa: PLC0415
 
     done: list[tuple[str, T]] = []
     refused: list[dict[str, Any]] = []
@@ -29,6 +29,8 @@ def each(
         try:
             done.append((id, command(id)))
         except ApiError as error:
+            if isinstance(error, Unauthenticated) and not done:
+                raise  # not this one alone is refused
             refused.append({"id": id, "error": error.details, "text": str(error)})
     errors = [{"id": refusal["id"], "error": refusal["error"]} for refusal in refused]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from penstock.cli.tokens import show_tokens
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from penstock.client.models import User
+    from penstock.client.models import Revoked, User
 
 Who = Annotated[str, typer.Argument(metavar="WHO", help="A user's e-mail address or id.")]
 Whom = Annotated[list[str], typer.Argument(metavar="WHO…", help="E-mail addresses or ids.")]
@@ -128,10 +129,7 @@ def delete(session: Session, whom: Whom, *, yes: Yes = False) -> None:
 @remote
 def logout(session: Session, whom: Whom) -> None:
     """End all their tokens."""
-    each(
-        session, whom, "logging out", session.client.users.revoke_tokens,
-        lambda who, answer: (plain(who, "bold"), plain(ended(answer.revoked))),
-    )  # fmt: skip
+    log_out(session, whom, session.client.users.revoke_tokens)
 
 
 @app.command()
@@ -141,8 +139,15 @@ def tokens(session: Session, who: Who) -> None:
     show_tokens(session, [*session.client.users.tokens.all(who, limit=200)])
 
 
-def ended(tokens: int) -> str:
-    return f"{tokens} token{'s' * (tokens != 1)} ended"
+def log_out(session: Session, whom: list[str], revoke: Callable[[str], Revoked]) -> None:
+    def end(who: str) -> dict[str, Any]:
+        return {"id": who, "revoked": revoke(who).revoked}
+
+    def words(who: str, answer: dict[str, Any]) -> tuple[Any, ...]:
+        count = answer["revoked"]
+        return plain(who, "bold"), plain(f"{count} token{'s' * (count != 1)} ended")
+
+    each(session, whom, "logging out", end, words)
 
 
 def chosen(given: list[str] | None, option: str, *, none: bool) -> list[str] | None:
