@@ -30,7 +30,17 @@ SECRETS = frozenset({"audit_key", "database_url", "metrics_token", "secret_key"}
 """May be read from a file, and are not shown."""
 
 _OF_CLIENTS = frozenset(
-    {"URL", "CLIENT_ID", "CLIENT_SECRET", "CLIENT_SECRET_FILE", "CREDENTIALS", "CONFIG", "TEMPORAL_TARGET"}
+    {
+        "URL",
+        "CLIENT_ID",
+        "CLIENT_SECRET",
+        "CLIENT_SECRET_FILE",
+        "TOKEN",
+        "TOKEN_FILE",
+        "CREDENTIALS",
+        "CONFIG",
+        "TEMPORAL_TARGET",
+    }
 )
 _LISTS = frozenset({"outbound_allow", "trusted_proxies"})
 

@@ -50,6 +50,8 @@ def server(tmp_path, monkeypatch):
 
     with remote(answer) as there:
         monkeypatch.chdir(tmp_path)
+        for name in ("URL", "CLIENT_ID", "CLIENT_SECRET", "TOKEN", "CREDENTIALS"):
+            monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
         (tmp_path / ".penstock").mkdir()
         users = [{"email": "ana@example.com", "password": "pw", "groups": []}]
         content = {"url": there.url, "application": {"id": "app", "secret": "s"}, "users": users}

@@ -97,7 +97,7 @@ def remote(answers: list[Answer] | Callable[[Seen], Answer], port: int = 0) -> I
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_DELETE = _any  # noqa: N815 - the names BaseHTTPRequestHandler calls
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - the names BaseHTTPRequestHandler calls
 
         def log_message(self, format: str, *args: Any) -> None:
             return

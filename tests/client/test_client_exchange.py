@@ -25,6 +25,7 @@ from penstock.client import (
     NotFound,
     Retry,
     ServerError,
+    TokenCache,
     Transport,
     Unauthenticated,
     Unavailable,
@@ -73,6 +74,58 @@ def test_a_token_is_renewed_before_it_ends():
         time.sleep(0.06)
         client.me()
     assert [seen.headers["authorization"] for seen in there.calls] == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_token_is_kept_for_the_next_client(tmp_path):
+    tokens = TokenCache(tmp_path)
+    with remote([ME]) as there:
+        for secret in ("secret", "secret", "another", "another"):
+            with Client(there.url, "id", secret, tokens=tokens) as client:
+                client.me()
+        with Client(there.url, "id", "another", tokens=tokens) as client, client.as_user("a@b.c", "pw") as user:
+            user.me()
+        with Client(there.url, "id", "another", tokens=tokens) as client, client.as_user("a@b.c", "pw") as user:
+            user.me()
+    assert [seen.headers["authorization"] for seen in there.calls] == [
+        "Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3", "Bearer token-3",
+    ]  # fmt: skip
+
+
+def test_a_kept_token_that_is_refused_is_dropped_and_fetched_once(tmp_path):
+    tokens, no = TokenCache(tmp_path), problem(401, "unauthenticated")
+    with remote([ME, no, ME, no]) as there:
+        with Client(there.url, "id", "secret", tokens=tokens) as client:
+            client.me()
+        with Client(there.url, "id", "secret", tokens=tokens) as client:
+            client.me()
+            assert there.tokens == 2
+        with Client(there.url, "id", "secret", tokens=tokens) as client, pytest.raises(Unauthenticated):
+            client.me()
+    assert there.tokens == 3
+    sent = [seen.headers["authorization"] for seen in there.calls]
+    assert sent == ["Bearer token-1", "Bearer token-1", "Bearer token-2", "Bearer token-2", "Bearer token-3"]
+
+
+def test_a_token_of_unknown_or_short_life_is_not_taken_again(tmp_path):
+    tokens = TokenCache(tmp_path)
+    with remote([ME]) as there:
+        for lifetime in (None, 0.001, 3600):
+            there.token_lifetime = lifetime
+            with Client(there.url, "id", "secret", tokens=tokens) as client:
+                client.me()
+                time.sleep(0.002)
+    assert there.tokens == 3
+
+
+def test_an_answer_tells_the_revision_that_it_is_of():
+    answer = Answer(200, {"permissions": {"viewer": []}}, {"ETag": '"7"'})
+    with remote([answer, answer, Answer(200, {"permissions": {}})]) as there, Client(there.url, token="t") as client:
+        found = client.definitions.permissions("loan")
+        assert found.revision == 7
+        assert client.definitions.put_permissions("loan", found.permissions, revision=7).revision == 7
+        assert client.definitions.permissions("loan").revision is None
+    assert there.calls[1].headers["if-match"] == '"7"'
+    assert "if-match" not in there.calls[0].headers
 
 
 def test_a_refused_token_is_renewed_once():

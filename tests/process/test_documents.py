@@ -262,7 +262,9 @@ def test_an_ended_process_takes_no_document(api: Api, server: Server, process: s
     api.post(f"/processes/{process}/cancel", {})
     before = blobs(server)
     assert "CANCELLED" in send(api, b"x", process=process, status=409)["detail"]
-    assert api.delete(f"/documents/{kept}", 409)["code"] == "wrong_state"
+    refused = api.delete(f"/documents/{kept}", 409)
+    assert refused["code"] == "wrong_state"
+    assert refused["detail"].startswith("cannot delete: the process ")
     assert read(api, kept).content == b"kept"
     assert blobs(server) == before
 

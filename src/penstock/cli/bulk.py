@@ -147,9 +147,16 @@ def _table(found: list[Bulk]) -> Any:
     rows = [
         [
             plain(each.id), plain(f"{each.command}{' (dry run)' if each.dry_run else ''}"), state(each.state),
-            plain(each.total), plain(each.done), plain(each.failed or "", "bold red"), plain(each.skipped or ""),
-            moment(each.created_at), plain(each.created_by),
+            plain(_counts(each), "bold red" if each.failed else ""), moment(each.created_at),
         ]
         for each in found
     ]  # fmt: skip
-    return table(["bulk", "command", "state", "of", "done", "failed", "skipped", "began", "by"], rows)
+    return table(["bulk", "command", "state", "processes", "began"], rows)
+
+
+def _counts(found: Bulk) -> str:
+    """As "7 of 9, 1 failed"."""
+    parts = [f"{found.done} of {found.total}" if found.total is not None else str(found.done)]
+    parts += [f"{found.failed} failed"] if found.failed else []
+    parts += [f"{found.skipped} skipped"] if found.skipped else []
+    return ", ".join(parts)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.cli.each import each
 from penstock.cli.output import plain, state, table
 from penstock.cli.remote import Session, json_value, pairs, remote
 
@@ -55,13 +56,13 @@ def resume(session: Session, ids: Ids) -> None:
 @remote
 def cancel(session: Session, ids: Ids, *, reason: Reason = None) -> None:
     """End processes now and withdraw what is open."""
-    _each(session, ids, "cancelling", lambda each: session.client.processes.cancel(each, reason))
+    _each(session, ids, "cancelling", lambda id: session.client.processes.cancel(id, reason))
 
 
 @remote
 def terminate(session: Session, ids: Ids, *, reason: Reason = None) -> None:
     """Tell running jobs to stop, then end."""
-    _each(session, ids, "terminating", lambda each: session.client.processes.terminate(each, reason))
+    _each(session, ids, "terminating", lambda id: session.client.processes.terminate(id, reason))
 
 
 @remote
@@ -147,27 +148,7 @@ def _one(session: Session, process: Process) -> None:
 
 
 def _each(session: Session, ids: list[str], label: str, command: Callable[[str], Process]) -> None:
-    """To each of them, whatever became of the others; exit code 1 if one was refused."""
-    from penstock.client import ApiError  # noqa: PLC0415
-
-    done: list[Process] = []
-    refused: list[dict[str, Any]] = []
-    for each in session.out.progress(ids, label):
-        try:
-            done.append(command(each))
-        except ApiError as error:
-            refused.append({"id": each, "error": error.details, "text": str(error)})
-    errors = [{"id": refusal["id"], "error": refusal["error"]} for refusal in refused]
-    session.out.show({"items": done, "errors": errors}, lambda console: _print_done(console, done))
-    for refusal in refused:
-        typer.echo(f"penstock: {refusal['id']}: {refusal['text']}", err=True)
-    if refused:
-        raise typer.Exit(1)
-
-
-def _print_done(console: Console, done: list[Process]) -> None:
-    for process in done:
-        console.print(plain(process.id), state(process.status))
+    each(session, ids, label, command, lambda _, process: (plain(process.id), state(process.status)))
 
 
 def _print_migration(console: Console, answer: Migration) -> None:

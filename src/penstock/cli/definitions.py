@@ -100,8 +100,11 @@ def definitions(
     """List definitions, or the versions of one."""
     if code is None:
         found = [*session.client.definitions.list.all()]
-        rows = [[plain(e.code), plain(text_of(e.name)), plain(e.latest), moment(e.created_at)] for e in found]
-        columns = ["code", "name", "latest", "created"]
+        rows = [
+            [plain(e.code), plain(text_of(e.name)), plain(e.latest), plain(e.active), moment(e.created_at)]
+            for e in found
+        ]
+        columns = ["code", "name", "latest", "active", "created"]
         session.out.show({"items": found}, lambda console: console.print(table(columns, rows)))
         return
     versions = [*session.client.definitions.versions.all(code)]

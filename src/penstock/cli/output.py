@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ T = TypeVar("T")
 
 _WIDE = 240
 """Columns where nobody looks at a terminal: what is read by a pipe must not be cut to 80."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 STATE_STYLES = {
     "RUNNING": "cyan", "RETRYING": "cyan", "FAILED": "bold red", "INCIDENT": "bold red", "SUSPENDED": "yellow",
@@ -75,7 +78,10 @@ def table(
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    out = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for number, name in enumerate(columns):
+        # what a thing is called by stands first, and in one piece: it is copied into the next command; nothing is cut
+        out.add_column(name, no_wrap=number == 0, min_width=min(len(name), 6), overflow="fold")
     for row in rows:
         out.add_row(*row)
     return out
@@ -86,10 +92,10 @@ def state(name: str) -> RenderableType:
 
 
 def plain(value: Any, style: str = "") -> RenderableType:
-    """Text that is data: its brackets are not markup."""
+    """Text that is data: its brackets are not markup, and it tells the terminal nothing."""
     from rich.text import Text  # noqa: PLC0415
 
-    return Text("" if value is None else str(value), style=style)
+    return Text("" if value is None else _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)), style=style)
 
 
 def moment(at: datetime | None) -> str:

@@ -107,12 +107,12 @@ def ps(  # noqa: PLR0913 - the filters of the call
     )  # fmt: skip
     rows = [
         [
-            plain(each.id), plain(each.definition), plain(each.version), state(each.status),
+            plain(each.id), plain(f"{each.definition} {each.version}"), state(each.status),
             plain(each.incidents or "", "bold red"), moment(each.created_at), moment(each.ended_at),
         ]
         for each in page.items
     ]  # fmt: skip
-    columns = ["process", "definition", "version", "status", "incidents", "created", "ended"]
+    columns = ["process", "definition", "status", "", "created", "ended"]
     session.out.show(page, lambda console: console.print(table(columns, rows)))
     if page.next:
         session.out.note(f"there are more: --cursor {page.next}")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 import typer
 
 from penstock.cli.output import Output
+from penstock.cli.places import login_file, token_folder
 
 if TYPE_CHECKING:
     from penstock.client import Client
@@ -26,12 +27,18 @@ P = ParamSpec("P")
 Url = Annotated[str | None, typer.Option("--url", help="The server, in place of the credentials' own.", metavar="URL")]
 CredentialsFile = Annotated[
     Path | None,
-    typer.Option("--credentials", help="A credentials.json; else PENSTOCK_* or ./.penstock/credentials.json."),
+    typer.Option(
+        "--credentials", help="A credentials.json; else PENSTOCK_*, ./.penstock/credentials.json, or your login."
+    ),
 ]
 User = Annotated[str | None, typer.Option("--user", help="Act as this user.", metavar="EMAIL")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.")]
 
 _SHARED = {"url": (Url, None), "credentials": (CredentialsFile, None), "user": (User, None), "as_json": (AsJson, False)}
+
+
+class LoginEnded(Exception):
+    """What `penstock login` left is not good any more."""
 
 
 class Session:
@@ -46,14 +53,21 @@ class Session:
     @functools.cached_property
     def client(self) -> Client:
         from penstock.client import Client as NativeClient  # noqa: PLC0415 - `--help` needs no HTTP
+        from penstock.client import TokenCache  # noqa: PLC0415
 
-        client = NativeClient.from_credentials(self._credentials, url=self._url)
+        client = NativeClient.from_credentials(
+            self._credentials, url=self._url, login=login_file(), tokens=TokenCache(token_folder())
+        )
         if self._user is None:
             return client
         password = None
         if self._user not in client.credentials.passwords and sys.stdin.isatty():
             password = typer.prompt(f"Password of {self._user}", hide_input=True, err=True)
         return client.as_user(self._user, password)
+
+    def outlived(self, error: Exception) -> bool:
+        """Whether it is a login that the server knows no more."""
+        return "client" in self.__dict__ and self.client.credentials.login and type(error).__name__ == "Unauthenticated"
 
     def close(self) -> None:
         if "client" in self.__dict__:
@@ -74,6 +88,10 @@ def remote(function: Callable[Concatenate[Session, P], None]) -> Callable[..., N
         session = Session(**{name: given.pop(name) for name in _SHARED})
         try:
             function(session, **given)  # type: ignore[call-arg]  # typer gives what the signature says
+        except Exception as error:
+            if session.outlived(error):
+                raise LoginEnded("your login has ended: log in again (penstock login)") from error
+            raise
         finally:
             session.close()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from penstock.cli.output import moment, plain, table
+from penstock.cli.output import brief, moment, plain, table
 from penstock.cli.remote import Session, json_value, remote
 
 if TYPE_CHECKING:
@@ -65,6 +65,22 @@ def add(  # noqa: PLR0913 - the members of a schedule
         overlap=overlap, catch_up=catch_up,
     )  # fmt: skip
     _show(session, made)
+
+
+@schedule_app.command()
+@remote
+def show(session: Session, id: Id) -> None:
+    """Show one: what it starts, when, and what came of it."""
+    found = session.client.schedules.get(id)
+    session.out.show(found, lambda console: _print(console, found))
+
+
+@schedule_app.command()
+@remote
+def run(session: Session, id: Id) -> None:
+    """Start its process now, whatever its times are."""
+    made = session.client.schedules.run(id)
+    session.out.show(made, lambda console: console.print(plain(made.process, "bold"), plain("is started")))
 
 
 @schedule_app.command()
@@ -134,6 +150,21 @@ def remove_secret(session: Session, name: Name) -> None:
 
 def _show(session: Session, made: Schedule) -> None:
     session.out.show(made, lambda console: console.print(plain(made.id, "bold"), plain(made.state), moment(made.next)))
+
+
+def _print(console: Any, found: Schedule) -> None:
+    console.print(plain(found.id, "bold"), plain(found.definition), plain(found.state))
+    version = "" if found.version is None else str(found.version)
+    lines = {
+        "when": _rule(found), "version": version, "input": "" if found.input is None else brief(found.input, 400),
+        "from": moment(found.start), "until": moment(found.end), "jitter": found.jitter, "overlap": found.overlap,
+        "missed": f"catch up {found.catch_up}", "next": moment(found.next), "last": moment(found.last_due),
+        "process": found.last_process, "failures": str(found.failures or ""), "skipped": str(found.skipped or ""),
+        "error": found.last_error, "made": f"{moment(found.created_at)} by {found.created_by}",
+    }  # fmt: skip
+    for name, value in lines.items():
+        if value:
+            console.print(plain(f"{name:9}", "dim"), plain(value, "red" if name == "error" else ""))
 
 
 def _rule(schedule: Schedule) -> str:

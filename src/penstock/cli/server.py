@@ -182,12 +182,12 @@ def generate_key(*, as_json: AsJson = False) -> None:
 
 def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check settings, database and machine; exit code 1 when something is wrong."""
-    settings = load_settings(config, data_dir=None if data is None else str(data)).settings
+    loaded = load_settings(config, data_dir=None if data is None else str(data))
     from penstock import wiring  # noqa: PLC0415
 
     out = Output(as_json=as_json)
     with out.working("checking"):
-        checks = wiring.doctor(settings)
+        checks = wiring.doctor(loaded.settings, loaded.sources)
     sound = all(good for _, good, _ in checks)
     found = {"ok": sound, "checks": [{"name": name, "ok": good, "detail": text} for name, good, text in checks]}
     rows = [

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(values_app, name="values", rich_help_panel="Values and messages")
     app.command(rich_help_panel="Values and messages")(message)
     app.command(rich_help_panel="Values and messages")(broadcast)
-    app.command(rich_help_panel="Values and messages")(whoami)
+    app.command(rich_help_panel="People")(whoami)
 
 
 def _of(session: Session, owner: str, *, definition: bool) -> Values[Sync]:
@@ -109,7 +109,7 @@ def broadcast(
 
 @remote
 def whoami(session: Session) -> None:
-    """Print who the credentials are, and on which server."""
+    """Print who you are in a line (`me` tells more)."""
     me, url = session.client.me(), session.client.credentials.url
     text = f"{me.principal} of tenant {me.tenant.code or me.tenant.id} at {url}"
     more = ", ".join([*me.roles, *me.groups])

@@ -6,7 +6,7 @@
 Runs anywhere: imports nothing of the server.
 """
 
-from penstock.client.calls import Api, Audit, Definitions, Items, Jobs, Processes, Values
+from penstock.client.calls import Api, Audit, Definitions, Processes, Values
 from penstock.client.clients import AsyncClient, Client, Transport
 from penstock.client.credentials import Credentials, Grant
 from penstock.client.documents import Documents
@@ -35,14 +35,17 @@ from penstock.client.errors import (
     WrongState,
 )
 from penstock.client.exchange import NO_RETRY, Retry
+from penstock.client.items import Items
+from penstock.client.jobs import Jobs
 from penstock.client.models import Event, Failure, NewProcess, Page
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.request import Async, Request, Sync
+from penstock.client.token_cache import TokenCache
 
 __all__ = [
     "NO_RETRY", "AlreadyExists", "Api", "ApiError", "Async", "AsyncClient", "Audit", "Client", "ClientError", "Conflict", "Connections",
     "Credentials", "CredentialsError", "Definitions", "Documents", "Event", "Failure", "Forbidden", "Grant", "Invalid", "Items", "Jobs",
     "LeaseLost", "LimitExceeded", "MethodNotAllowed", "NewProcess", "NotFound", "Page", "Problem", "ProblemDetails",
-    "Processes", "Request", "Retry", "Schedules", "Secrets", "ServerError", "Stale", "Sync", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
+    "Processes", "Request", "Retry", "Schedules", "Secrets", "ServerError", "Stale", "Sync", "TokenCache", "TooLarge", "Transport", "Unauthenticated", "Unavailable",
     "UnexpectedAnswer", "Unreachable", "UnsupportedMediaType", "Values", "WrongState",
 ]  # fmt: skip

@@ -6,7 +6,8 @@ Each method only builds a request; `verb` and `listing` make it a call. Nothing 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -16,7 +17,10 @@ from penstock.client import models
 from penstock.client.building import change as _change
 from penstock.client.building import get as _get
 from penstock.client.building import given as _given
+from penstock.client.bulk import Bulk
 from penstock.client.documents import Documents
+from penstock.client.items import Items
+from penstock.client.jobs import Jobs
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.people import Applications, Groups, Tokens, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
@@ -101,13 +105,16 @@ class Definitions(Namespace[M]):
 
     @verb
     def permissions(self, code: str) -> Request[models.Permissions]:
-        return _get(f"/definitions/{segment(code)}/permissions", models.Permissions)
+        return replace(_get(f"/definitions/{segment(code)}/permissions", models.Permissions), revised=True)
 
     @verb
-    def put_permissions(self, code: str, permissions: Mapping[str, Sequence[str]]) -> Request[models.Permissions]:
+    def put_permissions(
+        self, code: str, permissions: Mapping[str, Sequence[str]], *, revision: int | None = None
+    ) -> Request[models.Permissions]:
         """In place of all there are."""
         body = {"permissions": {name: [*grantees] for name, grantees in permissions.items()}}
-        return _change("PUT", f"/definitions/{segment(code)}/permissions", models.Permissions, body)
+        path = f"/definitions/{segment(code)}/permissions"
+        return replace(_change("PUT", path, models.Permissions, body, revision=revision), revised=True)
 
     def values(self, code: str) -> Values[M]:
         return Values(self.sender, f"/definitions/{segment(code)}/values")
@@ -266,264 +273,6 @@ class Processes(Namespace[M]):
         return Values(self.sender, _process(id, "values"))
 
 
-class Bulk(Namespace[M]):
-    """One command to many processes, carried out by the server in the background."""
-
-    @verb
-    def begin(
-        self,
-        command: str,
-        *,
-        filter: Mapping[str, Any] | None = None,
-        ids: Sequence[str] | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        dry_run: bool = False,
-    ) -> Request[models.Bulk]:
-        """`filter` has the members of `POST /bulk`, as `{"definition": "loan", "status": ["FAILED"]}`; or `ids`.
-
-        A dry run changes nothing; `results` then tells of each process.
-        """
-        body = _given(command=command, filter=filter, ids=ids, arguments=arguments, dry_run=dry_run or None)
-        return _change("POST", "/bulk", models.Bulk, body)
-
-    @listing
-    def list(self, *, limit: int | None = None, cursor: str | None = None) -> Request[models.Page[models.Bulk]]:
-        return _get("/bulk", models.Page[models.Bulk], limit=limit, cursor=cursor)
-
-    @verb
-    def get(self, id: str) -> Request[models.Bulk]:
-        return _get(f"/bulk/{segment(id)}", models.Bulk)
-
-    @verb
-    def cancel(self, id: str) -> Request[models.Bulk]:
-        """What is done stays done."""
-        return _change("POST", f"/bulk/{segment(id)}/cancel", models.Bulk)
-
-    @listing
-    def failures(
-        self, id: str, *, limit: int | None = None, cursor: str | None = None
-    ) -> Request[models.Page[models.BulkResult]]:
-        path = f"/bulk/{segment(id)}/failures"
-        return _get(path, models.Page[models.BulkResult], limit=limit, cursor=cursor)
-
-    @listing
-    def results(
-        self, id: str, *, outcome: str | None = None, limit: int | None = None, cursor: str | None = None
-    ) -> Request[models.Page[models.BulkResult]]:
-        """What failed and what was skipped; of a dry run everything."""
-        path = f"/bulk/{segment(id)}/results"
-        return _get(path, models.Page[models.BulkResult], outcome=outcome, limit=limit, cursor=cursor)
-
-
-class Items(Namespace[M]):
-    @listing
-    def list(  # noqa: PLR0913 - all by name
-        self,
-        *,
-        state: str | Sequence[str] | None = None,
-        kind: str | Sequence[str] | None = None,
-        mine: bool | None = None,
-        owner: str | None = None,
-        group: str | None = None,
-        process: str | None = None,
-        task: str | None = None,
-        definition: str | None = None,
-        overdue: bool | None = None,
-        due_before: datetime | None = None,
-        sort: str | None = None,
-        order: str | None = None,
-        limit: int | None = None,
-        cursor: str | None = None,
-    ) -> Request[models.Page[models.Item]]:
-        """`mine`: what the caller owns or may claim. `sort`: `created`, `due` or `priority`; `order`: `asc` or `desc`."""
-        return _get(
-            "/items", models.Page[models.Item], state=state, kind=kind, mine=mine, owner=owner, group=group,
-            process=process, task=task, definition=definition, overdue=overdue, due_before=due_before, sort=sort,
-            order=order, limit=limit, cursor=cursor,
-        )  # fmt: skip
-
-    @verb
-    def counts(self) -> Request[models.ItemCounts]:
-        """What waits for the caller."""
-        return _get("/items/~counts", models.ItemCounts)
-
-    @verb
-    def get(self, id: str) -> Request[models.Item]:
-        return _get(f"/items/{segment(id)}", models.Item)
-
-    @verb
-    def claim(self, id: str) -> Request[models.Item]:
-        return _change("POST", f"/items/{segment(id)}/claim", models.Item)
-
-    @verb
-    def unclaim(self, id: str) -> Request[models.Item]:
-        """Back to who delegated it, else to its candidates."""
-        return _change("POST", f"/items/{segment(id)}/unclaim", models.Item)
-
-    @verb
-    def assign(self, id: str, to: str) -> Request[models.Item]:
-        """To `user:EMAIL`, `app:ID` or `group:CODE`."""
-        return _change("POST", f"/items/{segment(id)}/assign", models.Item, {"to": to})
-
-    @verb
-    def delegate(self, id: str, to: str, note: str | None = None) -> Request[models.Item]:
-        """It comes back when it is unclaimed, or when the caller claims it again."""
-        return _change("POST", f"/items/{segment(id)}/delegate", models.Item, _given(to=to, note=note))
-
-    @verb
-    def cancel(self, id: str, reason: str | None = None) -> Request[models.Item]:
-        return _change("POST", f"/items/{segment(id)}/cancel", models.Item, _given(reason=reason))
-
-    @verb
-    def acknowledge(self, id: str) -> Request[models.Item]:
-        """A message has been read."""
-        return _change("POST", f"/items/{segment(id)}/acknowledge", models.Item)
-
-    @verb
-    def complete(self, id: str, output: Any = None) -> Request[models.Item]:
-        return _change("POST", f"/items/{segment(id)}/complete", models.Item, {"output": output})
-
-    @verb
-    def change(
-        self,
-        id: str,
-        *,
-        due_at: datetime | msgspec.UnsetType | None = msgspec.UNSET,
-        priority: int | msgspec.UnsetType = msgspec.UNSET,
-    ) -> Request[models.Item]:
-        """What is not given stays; `due_at` None: due at no time."""
-        given = {"due_at": due_at, "priority": priority}
-        body = {name: value for name, value in given.items() if value is not msgspec.UNSET}
-        return _change("PATCH", f"/items/{segment(id)}", models.Item, body)
-
-    @verb
-    def command_many(self, items: Sequence[models.ItemCommand]) -> Request[models.ItemResults]:
-        """Claim, unclaim, complete or acknowledge many; each succeeds or fails by itself."""
-        return _change("POST", "/items/~batch", models.ItemResults, {"items": items})
-
-    @verb
-    def draft(self, id: str) -> Request[models.Draft]:
-        """Raises `NotFound` where the owner has saved none."""
-        return _get(f"/items/{segment(id)}/draft", models.Draft)
-
-    @verb
-    def save_draft(self, id: str, data: Any) -> Request[models.Draft]:
-        return _change("PUT", f"/items/{segment(id)}/draft", models.Draft, data)
-
-    @verb
-    def drop_draft(self, id: str) -> Request[None]:
-        return _change("DELETE", f"/items/{segment(id)}/draft", type(None))
-
-    @verb
-    def write_log(self, id: str, message: str, *, level: str | None = None) -> Request[models.ItemLine]:
-        return _change("POST", f"/items/{segment(id)}/log", models.ItemLine, _given(message=message, level=level))
-
-    @listing
-    def log(
-        self, id: str, *, limit: int | None = None, cursor: str | None = None
-    ) -> Request[models.Page[models.ItemLine]]:
-        return _get(f"/items/{segment(id)}/log", models.Page[models.ItemLine], limit=limit, cursor=cursor)
-
-    @listing
-    def posts(
-        self, id: str, *, limit: int | None = None, cursor: str | None = None
-    ) -> Request[models.Page[models.Post]]:
-        """What was said in a thread."""
-        return _get(f"/items/{segment(id)}/posts", models.Page[models.Post], limit=limit, cursor=cursor)
-
-    @verb
-    def write_post(self, id: str, text: str) -> Request[models.Post]:
-        return _change("POST", f"/items/{segment(id)}/posts", models.Post, {"text": text})
-
-    @verb
-    def edit_post(self, id: str, number: int, text: str) -> Request[models.Post]:
-        return _change("PUT", f"/items/{segment(id)}/posts/{number}", models.Post, {"text": text})
-
-    @verb
-    def delete_post(self, id: str, number: int) -> Request[None]:
-        return _change("DELETE", f"/items/{segment(id)}/posts/{number}", type(None))
-
-
-class Jobs(Namespace[M]):
-    """What workers call. Leases fence every answer, so these calls carry no idempotency key and may be repeated."""
-
-    @verb
-    def poll(
-        self,
-        topics: Iterable[str],
-        *,
-        max: int = 1,
-        wait: float | None = None,
-        lease: float | None = None,
-        worker: str | None = None,
-    ) -> Request[models.Jobs]:
-        body = models.Poll(sorted(topics), max, lease, worker, wait)
-        return _jobs("poll", models.Jobs, body, wait=wait or 0.0)
-
-    @verb
-    def complete(
-        self, jobs: Sequence[models.CompleteEntry], *, poll: models.Poll | None = None
-    ) -> Request[models.JobResults]:
-        return _batch("complete", jobs, poll)
-
-    @verb
-    def fail(self, jobs: Sequence[models.FailEntry], *, poll: models.Poll | None = None) -> Request[models.JobResults]:
-        return _batch("fail", jobs, poll)
-
-    @verb
-    def throw(
-        self, jobs: Sequence[models.ThrowEntry], *, poll: models.Poll | None = None
-    ) -> Request[models.JobResults]:
-        return _batch("throw", jobs, poll)
-
-    @verb
-    def extend(self, jobs: Sequence[models.ExtendEntry]) -> Request[models.JobResults]:
-        return _batch("extend", jobs, None)
-
-    @verb
-    def log(self, jobs: Sequence[models.LogEntry]) -> Request[models.JobResults]:
-        return _batch("log", jobs, None)
-
-    @verb
-    def complete_one(
-        self,
-        id: str,
-        output: Any = None,
-        *,
-        lease: str | int | None = None,
-        token: str | None = None,
-        values: Mapping[str, Any] | None = None,
-        increments: Sequence[str] | None = None,
-    ) -> Request[None]:
-        """With the job's lease, or with its token in place of the client's."""
-        return _one(id, "complete", token, output=output, lease=lease, values=values, increments=increments)
-
-    @verb
-    def fail_one(
-        self,
-        id: str,
-        failure: models.Failure,
-        *,
-        lease: str | int | None = None,
-        token: str | None = None,
-        delay: float | None = None,
-    ) -> Request[None]:
-        return _one(id, "fail", token, failure=failure, lease=lease, delay=delay)
-
-    @verb
-    def throw_one(
-        self,
-        id: str,
-        code: str,
-        message: str | None = None,
-        data: Any = None,
-        *,
-        lease: str | int | None = None,
-        token: str | None = None,
-    ) -> Request[None]:
-        return _one(id, "throw", token, code=code, message=message, data=data, lease=lease)
-
-
 class Audit(Namespace[M]):
     @listing
     def list(  # noqa: PLR0913 - the filters of the call
@@ -648,18 +397,3 @@ def _document(path: str, answer: type[T], document: Document) -> Request[T]:
     # JSON is YAML too, but a JSON parser tells better what is wrong with JSON.
     kind = "application/json" if body.lstrip()[:1] == b"{" else "application/yaml"
     return Request("POST", API + path, answer, body=body, content_type=kind)
-
-
-def _jobs(name: str, answer: type[T], body: Any, wait: float = 0.0) -> Request[T]:
-    encoded = msgspec.json.encode(body)
-    return Request("POST", f"{API}/jobs/{name}", answer, body=encoded, repeatable=True, keyed=False, wait=wait)
-
-
-def _batch(name: str, jobs: Sequence[models.Entry], poll: models.Poll | None) -> Request[models.JobResults]:
-    return _jobs(name, models.JobResults, _given(jobs=list(jobs), poll=poll))
-
-
-def _one(id: str, name: str, token: str | None, **members: Any) -> Request[None]:
-    body = msgspec.json.encode(_given(**members))
-    path = f"{API}/jobs/{segment(id)}/{name}"
-    return Request("POST", path, type(None), body=body, repeatable=True, keyed=False, bearer=token)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 from urllib.parse import urlsplit
@@ -27,6 +28,7 @@ from penstock.client.exchange import Access, Call, Reply, Retry, exchange
 from penstock.client.files import Download, Upload
 from penstock.client.following import SILENCE, EventTail, ExportTail, PositionTail, Tail
 from penstock.client.request import Async, M, Request, Sync
+from penstock.client.token_cache import TokenCache
 
 T = TypeVar("T")
 
@@ -57,7 +59,9 @@ class _Base(Api[M], ABC):
         token: str | None = None,
         retry: Retry | None = None,
         transport: Transport | None = None,
+        tokens: TokenCache | None = None,
     ) -> None:
+        """`tokens`: keep what is issued for the client's successors, and take what its predecessors have kept."""
         if not isinstance(url, Credentials):
             url = Credentials(url, Grant(client_id=client_id, client_secret=client_secret, token=token))
         parts = urlsplit(url.url)
@@ -68,7 +72,9 @@ class _Base(Api[M], ABC):
         self.transport = transport or Transport()
         self.key: str | None = None
         """The idempotency key of `using`; None makes one for each changing call."""
-        self._access = Access(url.grant)
+        self._tokens = tokens
+        kept = None if tokens is None else functools.partial(tokens.of, url.url, url.grant)
+        self._access = Access(url.grant, kept=kept)
         self._connect()
         super().__init__(self)
 
@@ -79,19 +85,23 @@ class _Base(Api[M], ABC):
         *,
         url: str | None = None,
         environ: Mapping[str, str] | None = None,
+        login: Path | None = None,
         retry: Retry | None = None,
         transport: Transport | None = None,
+        tokens: TokenCache | None = None,
     ) -> Self:
-        """From a credentials.json; without a path from PENSTOCK_* variables or ./.penstock/credentials.json.
+        """From a credentials.json; without a path from PENSTOCK_* variables or ./.penstock/credentials.json, else from the
+        file `login`.
 
         `url` overrides the one found. Raises `CredentialsError`.
         """
-        found = sources.load(path, environ)
-        return cls(replace(found, url=url) if url else found, retry=retry, transport=transport)
+        found = sources.load(path, environ, login=login)
+        return cls(found.at(url), retry=retry, transport=transport, tokens=tokens)
 
     def as_user(self, email: str, password: str | None = None) -> Self:
         """A client of its own for a user; the password may come from the credentials file."""
-        return type(self)(self.credentials.as_user(email, password), retry=self.retry, transport=self.transport)
+        found = self.credentials.as_user(email, password)
+        return type(self)(found, retry=self.retry, transport=self.transport, tokens=self._tokens)
 
     def using(self, *, key: str | None = None, retry: Retry | None = None) -> Self:
         """The same client and connections with an idempotency key (for one call), or with another retry policy."""

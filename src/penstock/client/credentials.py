@@ -1,6 +1,6 @@
-"""Where a client's address and credentials come from: arguments, PENSTOCK_* variables, or a credentials.json.
+"""Where a client's address and credentials come from: arguments, PENSTOCK_* variables, a credentials.json, or a login's file.
 
-Reading happens here; `access` turns a grant into tokens.
+Reading happens here; `exchange.Access` turns a grant into tokens.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -46,13 +47,34 @@ class Credentials:
     grant: Grant = field(default_factory=Grant)
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Of the users the file names (`penstock dev` writes them)."""
+    source: str = ""
+    """Where they were found, for a person."""
+    login: bool = False
+    """They are what `penstock login` has left."""
+
+    def at(self, url: str | None) -> Credentials:
+        """The same for another address. Raises `CredentialsError`: a login is sent to its own server alone."""
+        if not url:
+            return self
+        if self.login and origin(url) != origin(self.url):
+            raise CredentialsError(f"you are logged in at {self.url}, not at {url} (penstock login --url {url})")
+        return replace(self, url=url)
 
     def as_user(self, email: str, password: str | None = None) -> Credentials:
         if password is None:
             password = self.passwords.get(email)
         if password is None:
             raise CredentialsError(f"no password given for {email}, and the credentials file has none")
-        return replace(self, grant=Grant(email=email, password=password))
+        return replace(self, grant=Grant(email=email, password=password), login=False)
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port: what tells one server from another. Raises `CredentialsError`."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError as error:
+        raise CredentialsError(f"not a server's URL: {url!r}: {error}") from error
 
 
 class _Application(msgspec.Struct):
@@ -71,10 +93,14 @@ class _File(msgspec.Struct):
     url: str
     application: _Application | None = None
     users: list[_User] = []
+    token: str | None = None
+    """Where there is no application: a token itself."""
 
 
-def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None) -> Credentials:
-    """The file at `path`; without one, what PENSTOCK_* name, else ./.penstock/credentials.json.
+def load(
+    path: str | Path | None = None, environ: Mapping[str, str] | None = None, *, login: Path | None = None
+) -> Credentials:
+    """The file at `path`; without one, what PENSTOCK_* name, else ./.penstock/credentials.json, else the file `login`.
 
     PENSTOCK_URL alone overrides the url of a file that was not named by an argument.
     Raises `CredentialsError`.
@@ -82,14 +108,29 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     if path is not None:
         return read(Path(path))
     env = os.environ if environ is None else environ
-    url, secret = env.get("PENSTOCK_URL"), _secret(env)
+    url = env.get("PENSTOCK_URL")
+    if (named := _from_variables(env, url)) is not None:
+        return named
+    if file := env.get("PENSTOCK_CREDENTIALS"):
+        return replace(read(Path(file)), source=f"PENSTOCK_CREDENTIALS: {file}").at(url)
+    if login is not None and not DEFAULT_PATH.exists():
+        if login.exists():
+            return replace(read(login), source=f"penstock login: {login}", login=True).at(url)
+        raise _nothing(DEFAULT_PATH, ", and nobody is logged in (penstock login)")
+    return read(DEFAULT_PATH).at(url)
+
+
+def _from_variables(env: Mapping[str, str], url: str | None) -> Credentials | None:
+    secret, token = _from_file(env, "PENSTOCK_CLIENT_SECRET"), _from_file(env, "PENSTOCK_TOKEN")
     client_id = env.get("PENSTOCK_CLIENT_ID")
     if url and client_id and secret:
-        return Credentials(url, Grant(client_id=client_id, client_secret=secret))
+        grant = Grant(client_id=client_id, client_secret=secret)
+        return Credentials(url, grant, source="PENSTOCK_CLIENT_ID and PENSTOCK_CLIENT_SECRET")
     if client_id or secret:
         raise CredentialsError("set PENSTOCK_URL, PENSTOCK_CLIENT_ID and PENSTOCK_CLIENT_SECRET together")
-    found = read(Path(env["PENSTOCK_CREDENTIALS"]) if env.get("PENSTOCK_CREDENTIALS") else DEFAULT_PATH)
-    return replace(found, url=url) if url else found
+    if token and not url:
+        raise CredentialsError("set PENSTOCK_URL and PENSTOCK_TOKEN together")
+    return Credentials(url, Grant(token=token), source="PENSTOCK_TOKEN") if url and token else None
 
 
 def read(path: Path) -> Credentials:
@@ -97,23 +138,30 @@ def read(path: Path) -> Credentials:
     try:
         content = msgspec.json.decode(path.read_bytes(), type=_File)
     except FileNotFoundError:
-        raise CredentialsError(
-            f"no credentials: {path} does not exist, and PENSTOCK_URL, PENSTOCK_CLIENT_ID and "
-            "PENSTOCK_CLIENT_SECRET are not set"
-        ) from None
+        raise _nothing(path) from None
     except OSError as error:
         raise CredentialsError(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CredentialsError(f"{path} is not a credentials file: {error}") from error
     application = content.application
-    grant = Grant(client_id=application.id, client_secret=application.secret) if application else Grant()
-    return Credentials(content.url, grant, {user.email: user.password for user in content.users})
+    grant = Grant(token=content.token)
+    if application:
+        grant = Grant(client_id=application.id, client_secret=application.secret)
+    return Credentials(content.url, grant, {user.email: user.password for user in content.users}, str(path))
 
 
-def _secret(env: Mapping[str, str]) -> str | None:
-    if path := env.get("PENSTOCK_CLIENT_SECRET_FILE"):
+def _nothing(path: Path, more: str = "") -> CredentialsError:
+    return CredentialsError(
+        f"no credentials: {path} does not exist, and PENSTOCK_URL, PENSTOCK_CLIENT_ID and "
+        f"PENSTOCK_CLIENT_SECRET are not set{more}"
+    )
+
+
+def _from_file(env: Mapping[str, str], name: str) -> str | None:
+    """A variable, or the file that the variable with `_FILE` behind it names."""
+    if path := env.get(f"{name}_FILE"):
         try:
             return Path(path).read_text().strip()
-        except OSError as error:
-            raise CredentialsError(f"cannot read PENSTOCK_CLIENT_SECRET_FILE: {error}") from error
-    return env.get("PENSTOCK_CLIENT_SECRET")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CredentialsError(f"cannot read {name}_FILE: {error}") from error
+    return env.get(name)

@@ -97,12 +97,27 @@ class Port(Protocol):
         """One caller at a time."""
 
 
+class Kept(Protocol):
+    """Where a credential's token outlives the client. Never raises."""
+
+    def load(self) -> tuple[str, float] | None:
+        """The token, and for how many seconds it is good."""
+
+    def save(self, token: str, seconds: float, /) -> None: ...
+
+    def drop(self) -> None: ...
+
+
 class Access:
     """The token of one credential, shared by every copy of a client."""
 
-    def __init__(self, grant: Grant, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, grant: Grant, clock: Callable[[], float] = time.monotonic, kept: Callable[[], Kept] | None = None
+    ) -> None:
+        """`kept` is asked when the first token is needed."""
         self._form = grant.form()
         self._clock = clock
+        self._kept = kept
         self._good_until = float("inf") if grant.token else float("-inf")
         self.token = grant.token
         self.renewable = self._form is not None
@@ -114,9 +129,22 @@ class Access:
         """Makes sure of a token that is fresh and not the refused one."""
         async with port.alone():
             if self.stale() or self.token == refused:  # else somebody renewed it while we waited
-                await self._fetch(port, retry)
+                kept = self._kept() if self._kept is not None and self.renewable else None
+                if kept is None or not self._take(kept, refused):
+                    await self._fetch(port, retry, kept)
 
-    async def _fetch(self, port: Port, retry: Retry) -> None:
+    def _take(self, kept: Kept, refused: str | None) -> bool:
+        """A token from before, unless one was refused: then it is fetched anew."""
+        if refused is not None:
+            kept.drop()
+            return False
+        found = kept.load()
+        if found is None:
+            return False
+        self.token, self._good_until = found[0], self._clock() + found[1]
+        return True
+
+    async def _fetch(self, port: Port, retry: Retry, kept: Kept | None) -> None:
         if self._form is None:
             raise CredentialsError("no credentials were given: neither a token, nor an id and its secret, nor a user")
         asked_at = self._clock()
@@ -126,6 +154,8 @@ class Access:
         early = min(30.0, lifetime * 0.1) if lifetime else 0.0
         self._good_until = asked_at + lifetime - early if lifetime else float("inf")
         self.token = answer.access_token
+        if kept is not None and lifetime:
+            kept.save(answer.access_token, lifetime - early)
 
 
 async def exchange(port: Port, request: Request[T], access: Access, retry: Retry, key: str | None = None) -> T:
@@ -205,6 +235,10 @@ def _decode(request: Request[T], reply: Reply) -> T:
         answer: T = _decoder(cast(Any, request.answer)).decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise UnexpectedAnswer(f"{error} ({request.where}, {reply.status})") from error
+    if request.revised:
+        revision = reply.headers.get("etag", "").removeprefix("W/").strip('"')
+        if revision.isdigit():
+            return cast(T, msgspec.structs.replace(cast(Any, answer), revision=int(revision)))
     return answer
 
 

@@ -115,6 +115,8 @@ class Tenant(Answer, frozen=True):
 
 class Permissions(Answer, frozen=True):
     permissions: dict[str, list[str]]
+    revision: int | None = None
+    """From the answer's `ETag`: give it with the change that is made for these."""
 
 
 class Decided(Answer, frozen=True):

@@ -50,6 +50,8 @@ class Request(Generic[T]):
     """A changing call that gets an idempotency key unless it carries one."""
     bearer: str | None = None
     """A token of its own, in place of the client's; "" sends none."""
+    revised: bool = False
+    """The answer's `revision` is what its `ETag` says."""
     wait: float = 0.0
     """How long the server may hold the answer back on purpose; added to the read timeout."""
 

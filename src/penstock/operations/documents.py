@@ -205,11 +205,13 @@ class Documents:
             row, _ = found_or_refused(checked)
             if not documents.hold(tx, [row.doc]):
                 raise NotFound("document", id)
-            now = tuple(link.pid for link in documents.links_in(tx, row.doc))
+            links = documents.links_in(tx, row.doc)
+            now = tuple(link.pid for link in links)
             if set(now) - set(pids):
                 raise WrongState("cannot delete: the document was linked to another process just now")
-            for pid in now:
-                self._note_unlinked(tx, actor, row, pid)
+            for link in links:
+                _require_open(tx, link)
+                self._note_unlinked(tx, actor, row, link.pid)
             documents.remove(tx, row.doc, now)
 
         await self._ctx.once(actor, key, ["document.delete", canonical], unit, type(None), pids)
@@ -377,6 +379,15 @@ def _uuid(kind: str, id: str) -> str:
         return str(UUID(id))
     except ValueError:
         raise NotFound(kind, id) from None
+
+
+def _require_open(tx: Tx, link: Link) -> None:
+    """A process that has ended keeps its documents. Raises: WrongState."""
+    held = processes.load(tx, link.pid)
+    if held is not None and held.process.status not in LEGAL[ev.DocumentUnlinked][1]:
+        raise WrongState(
+            f"cannot delete: the process {link.process_id} is {held.process.status} and keeps its documents"
+        )
 
 
 def _canonical(id: str) -> str:

@@ -154,8 +154,10 @@ class Store:
 
 
 def open_reader(url: str) -> Reader:
-    """A reader alone, beside a server that may run. Raises: Invalid (address)."""
+    """A reader alone, beside a server that may run. Raises: Invalid (address), Unavailable when there is no such file."""
     address = Address.parse(url)
+    if address.dialect == "sqlite" and not Path(address.path).exists():
+        raise Unavailable(f"there is no database at {address.path}")
     return Reader(lambda: _reader(address), connections=1)
 
 

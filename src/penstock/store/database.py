@@ -184,6 +184,19 @@ class FileLock:
             # SQLite gives its log the same mode; nobody else may read what tenants keep
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
+    @staticmethod
+    def holder(path: str) -> str:
+        """The id of the process that has the database now, or nothing; asked without taking it."""
+        try:
+            with Path(path + ".lock").open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return file.read(20).decode("ascii", "replace").strip()
+        except OSError:
+            return ""
+        return ""
+
     def release(self) -> None:
         with contextlib.suppress(OSError):
             os.ftruncate(self._fd, 0)

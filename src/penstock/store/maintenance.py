@@ -11,10 +11,14 @@ import apsw
 from psycopg.conninfo import conninfo_to_dict
 
 from penstock.errors import Conflict, Unavailable
-from penstock.store.database import Address, FileLock
+from penstock.store.database import Address, FileLock, needs_schema
+from penstock.store.reader import Read
 
 PAGES = 1000
 """Pages copied at a time; writers go on in between."""
+
+
+_STAMPED = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
 
 
 def backup(url: str, target: Path) -> str:
@@ -113,8 +117,9 @@ def check(url: str) -> list[tuple[str, bool, str]]:
         return []
     path = Path(address.path)
     if not path.exists():
-        return [("database file", True, f"{path} is not there yet; the first start makes it")]
-    found = [("database file", os.access(path, os.W_OK), f"{path}, {path.stat().st_size:,} bytes")]
+        return [("file", True, f"{path} is not there yet; the first start makes it"), _disk(path)]
+    used = f", in use by process {holder}" if (holder := FileLock.holder(address.path)) else ""
+    found = [("file", os.access(path, os.W_OK), f"{path}, {path.stat().st_size:,} bytes{used}")]
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(5_000)
@@ -123,9 +128,31 @@ def check(url: str) -> list[tuple[str, bool, str]]:
         connection.close()
     except apsw.Error as exc:
         found.append(("integrity", False, str(exc)))
-    free = shutil.disk_usage(path.parent).free
-    found.append(("disk", free > 256 * 1024**2, f"{free / 1024**3:.1f} GiB free"))
-    return found
+    return [*found, _disk(path)]
+
+
+def exists(url: str) -> bool:
+    """Whether there is a database to be looked at; of PostgreSQL only its answer tells."""
+    address = Address.parse(url)
+    return address.dialect != "sqlite" or Path(address.path).exists()
+
+
+def schema(read: Read) -> str:
+    """The schema's version, in words. Raises: Conflict when it is not one that this program works on."""
+    where = "SELECT to_regclass('alembic_version')" if read.shared else _STAMPED
+    if (found := read.row(where)) is None or found[0] is None:
+        return "none yet; the first start makes it"
+    row = read.row("SELECT version_num FROM alembic_version")
+    needs = read.row("SELECT value FROM meta WHERE key = 'needs'")
+    needs_schema(str(row[0]) if row else None, str(needs[0]) if needs else None, "the database")
+    return f"version {row[0] if row else '?'}"
+
+
+def _disk(path: Path) -> tuple[str, bool, str]:
+    """Of the folder, or of the nearest one above it that is there."""
+    folder = next(each for each in path.absolute().parents if each.exists())
+    free = shutil.disk_usage(folder).free
+    return "disk", free > 256 * 1024**2, f"{free / 1024**3:.1f} GiB free"
 
 
 def _check(connection: apsw.Connection) -> None:

@@ -3,9 +3,10 @@
 from penstock.operations.installation import Bootstrap
 from penstock.wiring.bootstrap import bootstrap
 from penstock.wiring.dev import run_dev
+from penstock.wiring.doctor import doctor
 from penstock.wiring.places import new_key
 from penstock.wiring.serving import run_server
-from penstock.wiring.upkeep import backup, doctor, migrate, restore, rotate_keys, verify_audit, verify_export
+from penstock.wiring.upkeep import backup, migrate, restore, rotate_keys, verify_audit, verify_export
 
 __all__ = [
     "Bootstrap",

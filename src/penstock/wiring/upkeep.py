@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sys
-import time
 from pathlib import Path
 
-import penstock
 from penstock.audit import reading, signing
 from penstock.audit.verification import Report
 from penstock.config import Settings
 from penstock.documents import Blobs, copied
-from penstock.errors import Invalid, PenstockError, Unavailable
+from penstock.errors import Invalid
 from penstock.operations import signing as token_keys
 from penstock.operations.resealing import rotate
 from penstock.store import Store, maintenance, open_reader
@@ -88,31 +85,3 @@ def verify_export(file: Path, key: str | None, anchor: reading.Anchor | None) ->
     """`penstock audit verify --file`, of one tenant. Raises: Invalid."""
     with file.open("rb") as lines:
         return reading.verify_file(lines, None if key is None else signing.checker(key), anchor)
-
-
-def doctor(settings: Settings) -> list[tuple[str, bool, str]]:
-    """`penstock doctor`: (what, whether it is well, details)."""
-    url = database_url(settings)
-    found = [
-        ("python", sys.version_info >= (3, 11), sys.version.split()[0]),
-        ("penstock", True, penstock.__version__),
-        *maintenance.check(url),
-    ]
-    if url.startswith("sqlite") and not all(good for _, good, _ in found):
-        return found
-    try:
-        store = Store.open(url)
-    except Unavailable as error:
-        running = "is in use" in error.message
-        found.append(("database", running, f"a server is running: {error.message}" if running else error.message))
-        return found
-    except PenstockError as error:
-        return [*found, ("database", False, error.message)]
-    try:
-        now = store.submit(lambda tx: tx.now).result(10)
-        skew = abs(now - time.time() * 1000)
-        found.append(("database", True, f"{store.dialect} answers"))
-        found.append(("clock", skew < 2_000, f"{skew:.0f} ms from the database's"))
-    finally:
-        store.close()
-    return found

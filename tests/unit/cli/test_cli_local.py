@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -10,16 +11,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from penstock.cli.app import app, describe
-from penstock.cli.output import brief, lasted, text_of
+from penstock.cli.output import brief, lasted, plain, table, text_of
 from penstock.cli.remote import instant, json_value, pairs
 from penstock.cli.work import find
 from penstock.client import CredentialsError
 from penstock.core.lines import lines_of
 from penstock.errors import Unavailable
 from penstock.worker import Worker
+from support.commands import LEAVES, command_of
 
 COMMANDS = [
     "dev",
@@ -55,14 +58,33 @@ COMMANDS = [
     "broadcast",
     "whoami",
     "worker",
+    "login",
+    "logout",
+    "me",
+    "user",
+    "group",
+    "application",
+    "token",
+    "permissions",
+    "connection",
+    "schedule",
+    "secret",
+    "document",
+    "events",
+    "audit",
 ]
+
+SILENT = {"dev", "serve", "worker"}
+"""Commands that answer nothing."""
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("URL", "CLIENT_ID", "CLIENT_SECRET", "CREDENTIALS", "CONFIG"):
+    for name in ("URL", "CLIENT_ID", "CLIENT_SECRET", "TOKEN", "CREDENTIALS", "CONFIG"):
         monkeypatch.delenv(f"PENSTOCK_{name}", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return lambda *args, **more: CliRunner().invoke(app, list(args), **more)
 
 
@@ -102,7 +124,29 @@ def test_every_command_has_help_and_those_that_answer_have_json(run):
         answer = run(command, "--help", env={"COLUMNS": "200"})
         assert answer.exit_code == 0
         assert "Usage" in answer.output
-        assert ("--json" in answer.output) == (command not in {"dev", "serve", "config", "values", "worker"})
+
+
+def test_every_command_says_what_it_does_and_answers_in_json():
+    for path in LEAVES:
+        found = command_of(path)
+        assert (found.help or "").endswith("."), path
+        assert any("--json" in each.opts for each in found.params) == (path[0] not in SILENT), path
+
+
+def test_no_command_takes_a_secret_as_an_argument():
+    for path in LEAVES:
+        for parameter in command_of(path).params:
+            words = {parameter.name, *parameter.opts}
+            if any("password" in word or "secret" in word or "token" in word for word in words):
+                assert parameter.is_flag or "file" in parameter.name, (path, parameter.opts)
+
+
+def test_people_have_a_panel_of_their_own(run):
+    text = run("--help", env={"COLUMNS": "80"}).output
+    panel = text[text.index("─ People ─") :]
+    panel = panel[: panel.index("╰")]
+    for command in ("login", "logout", "me", "whoami", "inbox", "user", "group", "application", "token", "permissions"):
+        assert f"│ {command} " in panel
 
 
 def test_version(run):
@@ -145,6 +189,39 @@ def test_python_m():
         (["ps"], 1, "penstock: no credentials: .penstock/credentials.json does not exist"),
         (["inbox"], 1, "penstock: no credentials"),
         (["ps", "--credentials", "nowhere.json"], 1, "penstock: no credentials: nowhere.json does not exist"),
+        (["user", "list"], 1, "nobody is logged in (penstock login)"),
+        (["me"], 1, "nobody is logged in (penstock login)"),
+        (["login"], 2, "nobody can be asked here"),
+        (["login", "--url", "http://127.0.0.1:1", "--email", "a@b.c"], 2, "use --password-stdin or --password-file"),
+        (["login", "--url", "nonsense", "--email", "a@b.c", "--password-stdin"], 2, "--password-stdin: empty"),
+        (["me", "--password", "--password-stdin"], 2, "give one of --password and --password-stdin"),
+        (["user", "create"], 2, "Missing argument"),
+        (["user", "create", "a@b.c", "--password"], 2, "use --password-stdin or --password-file"),
+        (["user", "create", "a@b.c", "--password", "--password-stdin"], 2, "give one of --password, --password-stdin"),
+        (["user", "create", "a@b.c", "--password-file", "nowhere"], 2, "does not exist"),
+        (["user", "change", "a@b.c"], 2, "say what is to change"),
+        (["user", "change", "a@b.c", "--role", "admin", "--no-roles"], 2, "give --role, or that there is to be none"),
+        (["user", "delete", "a@b.c"], 2, "say --yes"),
+        (["group", "delete", "staff"], 2, "say --yes"),
+        (["group", "add", "staff"], 2, "Missing argument"),
+        (["application", "change", "x"], 2, "say what is to change"),
+        (["application", "delete", "x"], 2, "say --yes"),
+        (["application", "rotate", "x"], 2, "say --yes"),
+        (["application", "rotate", "x", "--old-until", "soon"], 2, "is not a date or time"),
+        (["application", "create", "x", "--write", "nowhere/x.json"], 2, "nowhere/x.json: No such file or directory"),
+        (["token", "create", "x", "--days", "0"], 2, "--days"),
+        (["token", "create", "x", "--days", "3", "--until", "2030-01-01"], 2, "give one of --days and --until"),
+        (["token", "revoke", "x"], 2, "say --yes"),
+        (["permissions", "set", "loan"], 2, "give PERMISSION=GRANTEE, or --file"),
+        (["permissions", "set", "loan", "viewer"], 2, "'viewer' is not PERMISSION=GRANTEE"),
+        (["permissions", "set", "loan", "--file", "nowhere"], 2, "nowhere: No such file"),
+        (["permissions", "grant", "loan", "viewer"], 2, "Missing argument"),
+        (["connection", "create", "x", "http://y", "--auth", "{"], 2, "not JSON"),
+        (["connection", "create", "x", "http://y", "--header", "a"], 2, "'a' is not name=value"),
+        (["connection", "change", "x"], 2, "say what is to change"),
+        (["connection", "delete", "x"], 2, "say --yes"),
+        (["document", "remove", "x"], 2, "say --yes"),
+        (["audit", "verify", "--data", "nowhere"], 1, "nowhere/penstock.db"),
         (["config", "show", "--config", "nowhere.toml"], 1, "penstock: cannot read the settings file nowhere.toml"),
     ],
 )
@@ -239,7 +316,19 @@ def test_small_texts():
     assert lasted(at, None) == ""
     assert text_of({"es": "hola", "en": "hello"}) == "hello"
     assert text_of({"es": "hola"}) == "hola"
+    assert str(plain("a\x1b]0;b\x07\n[c]")) == "a\N{REPLACEMENT CHARACTER}]0;b\N{REPLACEMENT CHARACTER}\n[c]"
     assert brief({"a": "x" * 100}, 10) == '{"a":"xxx…'
+
+
+def test_a_narrow_table_cuts_nothing():
+    id, text = "01a1ff8c-605e-7364-9d1d-1658c1e2aaaa", "word " * 20 + "x" * 60
+    narrow = Console(width=80, file=io.StringIO())
+    narrow.print(table(["id", "text", "more"], [[plain(id), plain(text), plain("y" * 40)]]))
+    shown = narrow.file.getvalue()
+    assert id in shown
+    assert "…" not in shown
+    assert (shown.count("word"), shown.count("x"), shown.count("y")) == (20, 60 + 1, 40)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_workers_are_found(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ ENV = {"PENSTOCK_URL": "http://env:2", "PENSTOCK_CLIENT_ID": "e", "PENSTOCK_CLIE
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in (*ENV, "PENSTOCK_CREDENTIALS", "PENSTOCK_CLIENT_SECRET_FILE"):
+    for name in (*ENV, "PENSTOCK_CREDENTIALS", "PENSTOCK_CLIENT_SECRET_FILE", "PENSTOCK_TOKEN", "PENSTOCK_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "given.json").write_text(json.dumps(FILE))
     return tmp_path
@@ -43,6 +43,55 @@ def test_the_environment_comes_before_the_default_file(here):
 
 def test_the_environment_may_name_the_file(here):
     assert load(None, {"PENSTOCK_CREDENTIALS": "given.json"}).grant.client_id == "app"
+
+
+def test_a_login_comes_last(here):
+    login = here / "login.json"
+    login.write_text(
+        json.dumps({"url": "http://login:3", "email": "ana@example.com", "token": "T", "expires_at": None})
+    )
+    found = load(None, {}, login=login)
+    assert (found.url, found.grant, found.login) == ("http://login:3", Grant(token="T"), True)
+    assert str(login) in found.source
+    assert load("given.json", {}, login=login).url == "http://file:1"
+    assert load(None, ENV, login=login).grant.client_id == "e"
+    assert load(None, {"PENSTOCK_CREDENTIALS": "given.json"}, login=login).grant.client_id == "app"
+    (here / ".penstock").mkdir()
+    (here / "given.json").rename(here / ".penstock" / "credentials.json")
+    assert load(None, {}, login=login).grant.client_id == "app"
+    assert not load(None, {}, login=login).login
+
+
+def test_a_login_is_sent_to_its_own_server_alone(here):
+    login = here / "login.json"
+    login.write_text('{"url": "http://login:80", "token": "T"}')
+    assert load(None, {}, login=login).at("http://login").url == "http://login"
+    for other in ("http://login:81", "https://login", "http://evil"):
+        with pytest.raises(CredentialsError, match="you are logged in at http://login:80, not at"):
+            load(None, {}, login=login).at(other)
+        with pytest.raises(CredentialsError, match="you are logged in at"):
+            load(None, {"PENSTOCK_URL": other}, login=login)
+        with pytest.raises(CredentialsError, match="you are logged in at"):
+            Client.from_credentials(url=other, environ={}, login=login)
+    assert load(None, {}, login=login).as_user("ana@example.com", "pw").at("http://evil").grant.token is None
+
+
+def test_without_any_a_login_is_named(here):
+    with pytest.raises(CredentialsError, match=r"no credentials: .*nobody is logged in \(penstock login\)"):
+        load(None, {}, login=here / "login.json")
+
+
+def test_a_token_may_be_given(here):
+    env = {"PENSTOCK_URL": "http://env:2", "PENSTOCK_TOKEN": "T"}
+    assert load(None, env).grant == Grant(token="T")
+    (here / "token").write_text("from-file\n")
+    env = {"PENSTOCK_URL": "http://env:2", "PENSTOCK_TOKEN_FILE": str(here / "token")}
+    assert load(None, env).grant == Grant(token="from-file")
+    with pytest.raises(CredentialsError, match="set PENSTOCK_URL and PENSTOCK_TOKEN together"):
+        load(None, {"PENSTOCK_TOKEN": "T"})
+    (here / "given.json").write_text('{"url": "http://file:1", "token": "T"}')
+    assert load("given.json", {}).grant == Grant(token="T")
+    assert "T" not in repr(load("given.json", {}).grant).replace("Grant", "")
 
 
 def test_the_secret_may_be_in_a_file(here):
