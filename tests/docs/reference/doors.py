@@ -17,7 +17,7 @@ from penstock.web.routing import Auth, Door, Route
 from penstock.wiring.front import front_routes
 
 BODY = 1024 * 1024
-NOBODY: Any = SimpleNamespace(credentials=None)
+NOBODY: Any = SimpleNamespace(credentials=None, sessions=None, cookies=None)
 ORIGINS = """
 Where it comes from: **said**: the vendor's pages say it. **client**: the vendor's published client is known to send it. **ours**: by inference, or our extension.
 """
