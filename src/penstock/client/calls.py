@@ -20,6 +20,7 @@ from penstock.client.documents import Documents
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.people import Applications, Groups, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
+from penstock.client.sign_on import Providers, Sessions
 
 T = TypeVar("T")
 
@@ -563,6 +564,8 @@ class Api(Namespace[M]):
         self.users: Users[M] = Users(sender)
         self.groups: Groups[M] = Groups(sender)
         self.applications: Applications[M] = Applications(sender)
+        self.providers: Providers[M] = Providers(sender)
+        self.sessions: Sessions[M] = Sessions(sender)
 
     @verb
     def me(self) -> Request[models.Me]:

@@ -61,7 +61,9 @@ def test_no_address_breaks_the_check(text):
     assert safe_url(text) in (True, False)
 
 
-ODD = st.sampled_from([None, True, False, 0, -1, 1e308, 2**70, "", "c", "\ud800", "\0", [], ["c"], ["c", "d"], [None, 7], {}, {"c": 1}])
+ODD = st.sampled_from(
+    [None, True, False, 0, -1, 1e308, 2**70, "", "c", "\ud800", "\0", [], ["c"], ["c", "d"], [None, 7], {}, {"c": 1}]
+)
 NAMES = ("iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "email", "email_verified", "name", "groups")
 
 
