@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from penstock.api.routes import ROUTES
-from support.routes import BODIES, NAMED, WITH_BODY, WITH_ID, body_of, names, path_of
+from support.routes import BODIES, NAMED, PUBLIC, WITH_BODY, WITH_ID, body_of, names, path_of
 from support.server import PREFIX, Api, check_problem, fresh
 
 JSON = {"content-type": "application/json"}
@@ -235,14 +235,14 @@ ODD = {
 @pytest.mark.parametrize("route", WITH_ID, ids=names(WITH_ID))
 def test_an_odd_id_is_not_found(api: Api, route, id):
     text = quote(id, safe="")
-    path = path_of(route, id=text, owner=text, code=text, name=text)
+    path = path_of(route, id=text, owner=text, code=text, name=text, tenant=text, provider=text)
     problem(api.request(route.method, path, **body_of(route)), 404, "not_found")
 
 
 @pytest.mark.parametrize("id", ["a%00b", "%ff", "%ed%a0%80"], ids=["NUL", "not UTF-8", "surrogate"])
 @pytest.mark.parametrize("route", WITH_ID, ids=names(WITH_ID))
 def test_an_id_that_is_no_text_is_refused(api: Api, route, id):
-    path = path_of(route, id=id, owner=id, code=id, name=id)
+    path = path_of(route, id=id, owner=id, code=id, name=id, tenant=id, provider=id)
     found = problem(api.request(route.method, path, **body_of(route)), 400, "invalid")
     assert len(pointers(found)) == 1, found
 
@@ -631,7 +631,7 @@ def test_a_start_that_does_not_fit_its_schemas_lists_every_problem(api: Api):
 
 # -- credentials -----------------------------------------------------------------------------------------------------
 
-PROTECTED = [route for route in ROUTES if route.operation != "createToken"]
+PROTECTED = [route for route in ROUTES if route.operation not in PUBLIC]
 
 
 @pytest.mark.parametrize("route", PROTECTED, ids=names(PROTECTED))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from penstock.client import Client, NotFound, Stale
+from process.people import PASSWORD, person
 from support.server import fresh
 
 
@@ -42,3 +44,26 @@ def test_the_client_knows_schedules_secrets_and_connections(server, api):
             client.connections.delete(name, revision=9)
         client.connections.delete(name)
         client.secrets.delete(name)
+
+
+def test_the_client_knows_providers_and_sessions(server, root):
+    email = person(root, roles=["admin"])["email"]
+    body = {"email": email, "password": PASSWORD}
+    opened = httpx.post(f"{server.url}/api/v1/session", json=body, trust_env=False).json()
+    with Client(server.url, token=server.login(email, PASSWORD).token) as client:
+        code = fresh("op")
+        made = client.providers.create(
+            code, "Corporate", "https://login.example.com", "penstock", client_secret="s", domains=["example.com"],
+            create_users=True,
+        )  # fmt: skip
+        assert (made.client_secret, made.create_users, made.domains) == (True, True, ["example.com"])
+        assert client.providers.get(code) == made
+        assert code in [each.code for each in client.providers.list.all()]
+        assert client.providers.change(code, enabled=False, client_secret=None).client_secret is False
+        with pytest.raises(Stale):
+            client.providers.delete(code, revision=1)
+        client.providers.delete(code, revision=2)
+        (session,) = client.sessions.list().items
+        assert session.id == opened["id"]
+        client.sessions.close(session.id)
+        assert client.sessions.list().items == []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -9,11 +13,13 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
+from penstock.identity.keys import Keys
 from process.people import PASSWORD, group, person
 from support.oidc import SECRET, Browser, Provider
-from support.server import PREFIX, Api, Server, fresh
+from support.server import PREFIX, Api, Server, fresh, serving
 
 DEMO = "demo"
+NEW_KEY = "B" * 43
 
 
 @pytest.fixture(scope="module")
@@ -373,3 +379,28 @@ def test_the_host_of_a_request_decides_nothing(root, provider, server):
         left = http.get(f"{server.url}{PREFIX}/login/{DEMO}/{code}", headers=headers)
     assert "evil" not in left.headers["location"]
     assert "Secure" not in left.headers["set-cookie"]
+
+
+def test_secrets_of_clients_are_encrypted_anew_with_the_others(tmp_path):
+    spec = {
+        "code": "op",
+        "name": "Op",
+        "issuer": "https://login.example.com",
+        "client_id": "c",
+        "client_secret": SECRET,
+    }
+    with serving(tmp_path) as server:
+        tenant = server.user("root").get("/me")["tenant"]["id"]
+        server.user("root").post("/providers", spec, 201)
+        server.stop()
+        path = server.data / "secret.key"
+        path.write_text(f"{NEW_KEY}\n{path.read_text().strip()}\n")
+        command = [sys.executable, "-m", "penstock", "rotate-keys", "--data", str(server.data), "--json"]
+        environment = {**os.environ, "PENSTOCK_SECRET_KEY_FILE": str(path)}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert "1 secrets are encrypted anew" in done.stdout
+        with sqlite3.connect(f"file:{server.data / 'penstock.db'}?mode=ro", uri=True) as db:
+            key, sealed = db.execute("SELECT key, secret FROM providers").fetchone()
+        assert Keys.parse(NEW_KEY).open(key, sealed, f"{tenant}/provider/op") == SECRET
+        path.write_text(NEW_KEY)
+        server.start()

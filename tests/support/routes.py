@@ -11,7 +11,7 @@ from penstock.web.routing import Route
 DEFINITION = {"penstock": 1, "code": "of_a_test", "nodes": {"work": {"kind": "job", "topic": "of_a_test"}}}
 
 BODIES: dict[str, Any] = {
-    "openSession": {"email": "nobody@example.com", "password": "nothing"},
+    "openSession": {"email": "stranger@example.com", "password": "nothing"},
     "createProvider": {"code": "no code", "name": "x", "issuer": "x", "client_id": "x"},
     "createToken": {"grant_type": "client_credentials", "client_id": "nobody", "client_secret": "nothing"},
     "deployDefinition": DEFINITION,

@@ -56,6 +56,9 @@ def test_later_layers_win(file):
         ("LOG_LEVEL", "debug", "debug"),
         ("DATABASE_URL", "postgresql://u:p@h/d", "postgresql://u:p@h/d"),
         ("SECRET_KEY", "k", "k"),
+        ("PUBLIC_URL", "https://workflows.example.com:8443", "https://workflows.example.com:8443"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8, 127.0.0.1", ("10.0.0.0/8", "127.0.0.1")),
+        ("SESSION_IDLE", "PT1H", timedelta(hours=1)),
     ],
 )
 def test_the_environment_is_text(variable, text, value):
@@ -79,6 +82,12 @@ def test_the_environment_is_text(variable, text, value):
         ("lease_default = 'PT2H'", {}, "lease_default must be from"),
         ("lease_max = 30", {}, "default: lease_default must be from"),
         ("[outbound]\nallow = ['10.0.0.0/33']", {}, "'10.0.0.0/33' is not a network"),
+        ("trusted_proxies = ['proxy.example.com']", {}, "'proxy.example.com' is not a network"),
+        ("", {"PENSTOCK_PUBLIC_URL": "workflows.example.com"}, "public_url must be http:// or https://"),
+        ("public_url = 'https://a.example/path'", {}, "public_url must be http:// or https://"),
+        ("public_url = 'https://a@b.example'", {}, "public_url must be http:// or https://"),
+        ("session_idle = 'PT1S'", {}, "session_idle must be from"),
+        ("session_lifetime = 'P2Y'", {}, "session_lifetime"),
         ("port = 1\n", {"PENSTOCK_SECRET_KEY": "a", "PENSTOCK_SECRET_KEY_FILE": __file__}, "secret_key is given twice"),
         ("", {"PENSTOCK_SECRET_KEY_FILE": "/does/not/exist"}, "cannot read the secret's file /does/not/exist"),
         ("signing_key_days = 0", {}, "signing_key_days must be from 1 to 3650"),

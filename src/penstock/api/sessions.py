@@ -174,11 +174,11 @@ ROUTES: tuple[Route[Native], ...] = (
     ),
     Route(
         method="GET", path="/me/sessions", operation="listMySessions", summary="Where one is logged in, newest first",
-        handler=list_sessions, response=words.OwnSessions, errors=(Forbidden,), **_TAG,
+        handler=list_sessions, response=words.OwnSessions, **_TAG,
     ),
     Route(
         method="DELETE", path="/me/sessions/{id}", operation="closeMySession", summary="End one of one's sessions",
-        handler=close_session, status=204, keyed=False, errors=(Forbidden, NotFound), **_TAG,
+        handler=close_session, status=204, keyed=False, errors=(NotFound,), **_TAG,
     ),
     Route(
         method="GET", path="/login/providers", operation="listLogins", summary="Providers by which a tenant's users log in",

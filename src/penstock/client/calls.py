@@ -24,6 +24,7 @@ from penstock.client.jobs import Jobs
 from penstock.client.objects import Connections, Schedules, Secrets
 from penstock.client.people import Applications, Groups, Tokens, Users
 from penstock.client.request import API, M, Namespace, Request, Sender, listing, segment, verb
+from penstock.client.sign_on import Providers, Sessions
 from penstock.client.tenants import Tenants
 
 T = TypeVar("T")
@@ -315,6 +316,8 @@ class Api(Namespace[M]):
         self.groups: Groups[M] = Groups(sender)
         self.applications: Applications[M] = Applications(sender)
         self.tokens: Tokens[M] = Tokens(sender)
+        self.providers: Providers[M] = Providers(sender)
+        self.sessions: Sessions[M] = Sessions(sender)
 
     @verb
     def me(self) -> Request[models.Me]:

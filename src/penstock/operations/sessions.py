@@ -14,8 +14,8 @@ from datetime import timedelta
 
 import msgspec
 
-from penstock.errors import Conflict, Forbidden, NotFound, Unauthenticated
-from penstock.identity.model import Actor, Kind
+from penstock.errors import Conflict, NotFound, Unauthenticated
+from penstock.identity.model import Actor
 from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret, proof
 from penstock.operations.context import Context, Remembered, new_uuid
 from penstock.operations.people import Credentials, actor_of
@@ -189,15 +189,13 @@ class Sessions:
         journal.record(tx, row.tid, row.principal, "session.closed", "session", row.id, {})
 
     async def listed(self, actor: Actor) -> list[Session]:
-        """One's own that are open, newest first. Raises: Forbidden (an application)."""
-        _require_user(actor)
+        """One's own that are open, newest first; an application has none."""
         tid, principal = actor.tenant.tid, actor.principal
         rows, now = await self._ctx.store.async_read(lambda read: (sessions.of(read, tid, principal), read.now()))
         return [self._session(row, actor) for row in rows if min(row.expires_at, row.seen_at + self._idle) > now]
 
     async def close_own(self, actor: Actor, id: str) -> None:
-        """Close one of one's own sessions. Raises: Forbidden (an application), NotFound."""
-        _require_user(actor)
+        """Close one of one's own sessions. Raises: NotFound."""
 
         def unit(tx: Tx) -> None:
             for row in sessions.of(tx, actor.tenant.tid, actor.principal):
@@ -211,11 +209,6 @@ class Sessions:
 
 def new_session_secret() -> str:
     return new_secret(PREFIX, secrets.token_bytes(RANDOM_BYTES))
-
-
-def _require_user(actor: Actor) -> None:
-    if actor.kind is not Kind.USER:
-        raise Forbidden("only users have sessions")
 
 
 def _printable(text: str) -> str:
