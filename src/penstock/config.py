@@ -74,7 +74,7 @@ class Settings:
     """A request that takes longer gets a line in any case; what a long-poll waits does not count."""
     metrics_token: str | None = field(default=None, repr=False)
     """Who sends it as a bearer token may read /metrics from elsewhere. None: callers on this machine alone."""
-    otlp_endpoint: str | None = None
+    otlp_endpoint: str | None = field(default=None, repr=False)
     """Where traces go (OTLP over HTTP), as http://HOST:4318; None: nothing is traced."""
     trace_sample: float = 1.0
     """The part of traces that begin here and are recorded, from 0 to 1; callers decide about theirs."""
@@ -153,7 +153,7 @@ def shown(settings: Settings) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name in names():
         value = getattr(settings, name)
-        if name == "database_url":
+        if name in ("database_url", "otlp_endpoint"):
             value = _without_password(value)
         elif name in SECRETS and value is not None:
             value = "***"

@@ -284,10 +284,10 @@ def test_a_poisonous_event_is_set_aside_and_no_other(play, caplog):
         pid = await stage.pid(id)
         apply = stage.engine.apply
 
-        def poisonous(held, event):
+        def poisonous(held, event, *more):
             if getattr(event, "payload", None) == "poison":
                 raise ZeroDivisionError("poison")
-            return apply(held, event)
+            return apply(held, event, *more)
 
         stage.engine.apply = poisonous
         wake, stage.loops.wake = stage.loops.wake, lambda pid, most=16: None

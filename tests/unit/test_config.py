@@ -100,6 +100,14 @@ def test_the_environment_is_text(variable, text, value):
         ("public_url = 'https://ü.example'", {}, "public_url must be"),
         ("public_url = 'https://flows.example.com?a'", {}, "public_url must be"),
         ("a = [", {}, "is not TOML"),
+        ("", {"PENSTOCK_TRACE_SAMPLE": "1.5"}, "trace_sample must be from 0.0 to 1.0, and is 1.5"),
+        ("trace_sample = nan", {}, "trace_sample must be from"),
+        ("[drain]\ndelay = 'PT1H'", {}, "drain_delay must be from"),
+        ("", {"PENSTOCK_METRICS_TOKEN": "short"}, "metrics_token must have 16 characters"),
+        ("", {"PENSTOCK_METRICS_TOKEN": "with a blank, and long enough"}, "metrics_token must have 16 characters"),
+        ("[otlp]\nendpoint = 'collector:4318'", {}, "otlp_endpoint must be an address"),
+        ("", {"PENSTOCK_OTLP_ENDPOINT": "http://collector:99999"}, "otlp_endpoint must be an address"),
+        ("", {"PENSTOCK_OTLP_ENDPOINT": "grpc://collector:4317"}, "otlp_endpoint must be an address"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(file, toml, env, text):
@@ -149,3 +157,12 @@ def test_what_is_shown_is_json():
     assert set(shown(Settings())) == set(names())
     assert shown(Settings())["lease_default"] == "PT60S"
     assert shown(Settings())["data_dir"] == "var/data"
+
+
+def test_what_watches_the_server_shows_no_secret():
+    env = {"PENSTOCK_METRICS_TOKEN": "0123456789abcdef", "PENSTOCK_OTLP_ENDPOINT": "https://u:hunter2@collector:4318/x"}
+    settings = load(None, env).settings
+    told = shown(settings)
+    assert told["metrics_token"] == "***"
+    assert told["otlp_endpoint"] == "https://u:***@collector:4318/x"
+    assert not [secret for secret in ("0123456789abcdef", "hunter2") if secret in repr(settings)]
