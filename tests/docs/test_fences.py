@@ -29,6 +29,7 @@ ADDRESS = re.compile(r"https?://([^/\s:\"'$]+)")
 NEAR = {
     "127.0.0.1",
     "169.254.169.254",  # named to show that the server does not call it
+    "login.example.com",  # told to a server that does not ask there
 }
 PAGES = {name: pages.read(name) for name in pages.names()}
 BLOCKS = [block for page in PAGES.values() for block in page.blocks if not block.interrupts]
