@@ -26,9 +26,6 @@ T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 
 
-BEARER = "Bearer"
-
-
 class Answer(NamedTuple):
     """What goes out: bytes, ready to send."""
 
@@ -94,8 +91,10 @@ class ErrorRenderer:
     schema: Any
     """The type of the envelope, for the door's OpenAPI document."""
     content_type: str = "application/json"
-    challenge: str = BEARER
-    """`WWW-Authenticate` of a 401; to `Bearer` an error's detail `error` is added (RFC 6750)."""
+    challenge: str = "Bearer"
+    """`WWW-Authenticate` of a 401."""
+    reasons: bool = False
+    """Whether the challenge has an error's detail `error`, as RFC 6750 has it. A vendor's door says what the vendor says."""
     encoder: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
 
     def shape(self, kind: type[BaseException]) -> Shape:
@@ -111,7 +110,7 @@ class ErrorRenderer:
     def _headers(self, status: int, error: errors.PenstockError) -> Headers:
         found: Headers = []
         if status == HTTPStatus.UNAUTHORIZED:
-            why = error.details.get("error") if self.challenge == BEARER else None
+            why = error.details.get("error") if self.reasons else None
             challenge = self.challenge if why is None else f'{self.challenge} error="{why}"'
             found.append((b"www-authenticate", challenge.encode()))
         if isinstance(error, errors.LimitExceeded | errors.Unavailable):
@@ -152,7 +151,7 @@ def problem_details(shape: Shape, error: errors.PenstockError) -> ProblemDetails
     )
 
 
-PROBLEM_DETAILS = ErrorRenderer(STATUS, problem_details, ProblemDetails, "application/problem+json")
+PROBLEM_DETAILS = ErrorRenderer(STATUS, problem_details, ProblemDetails, "application/problem+json", reasons=True)
 
 
 def problem_of(error: errors.PenstockError) -> ProblemDetails:
