@@ -331,11 +331,11 @@ def test_the_last_administrator_stays(server: Server, root: Api):
         problem = root.patch(path, body, 409)
         assert "last administrator" in problem["detail"]
     assert "last administrator" in root.delete(path, 409)["detail"]
-    second = logged_in(server, root, roles=["admin"])
+    second = logged_in(server, root, roles=["admin", "operator"])
     assert second.patch(path, {"roles": []})["roles"] == []
     root.get("/tenant", expect=403)
     assert second.patch(path_of(second), {"disabled": True}, 409)
-    second.patch(path, {"roles": ["admin"]})
+    second.patch(path, {"roles": ["admin", "operator"]})
     root.delete(path_of(second))
 
 
