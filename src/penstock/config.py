@@ -22,6 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from penstock.errors import Invalid, Problem
+from penstock.web.choices import REFUSED, choices
 
 PREFIX = "PENSTOCK_"
 
@@ -197,7 +198,9 @@ def _converted(raw: Mapping[str, tuple[Any, str]], problems: list[Problem]) -> d
             # Text from the environment may stand for numbers, booleans and durations (seconds, or ISO 8601).
             values[name] = msgspec.convert(value, kinds[name], strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            problems.append(Problem("", f"{source}: {name}: {error}"))
+            words = choices(kinds[name], "") if str(error).startswith(REFUSED) else []
+            more = f"; it takes {', '.join(words)}" if words else ""
+            problems.append(Problem("", f"{source}: {name}: {error}{more}"))
     return values
 
 

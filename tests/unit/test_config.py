@@ -77,7 +77,7 @@ def test_the_environment_is_text(variable, text, value):
         ("", {"PENSTOCK_HOST_FILE": "/x"}, "unknown variable PENSTOCK_HOST_FILE"),
         ("port = 'x'", {}, "port: Expected `int`"),
         ("", {"PENSTOCK_PORT": "70000"}, "PENSTOCK_PORT: port must be from 0 to 65535, and is 70000"),
-        ("", {"PENSTOCK_LOG_LEVEL": "loud"}, "log_level: Invalid enum value 'loud'"),
+        ("", {"PENSTOCK_LOG_LEVEL": "loud"}, "log_level: Invalid enum value 'loud'; it takes debug, error, info, warning"),
         ("data_dir = 3", {}, "data_dir: Expected"),
         ("lease_default = 'PT2H'", {}, "lease_default must be from"),
         ("lease_max = 30", {}, "default: lease_default must be from"),

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from penstock.errors import Invalid, Problem
+from penstock.web.choices import REFUSED, choices
 from penstock.web.folding import folding
 
 MAX_DEPTH = 100
@@ -53,7 +54,7 @@ def json_decoder(kind: Any, *, caseless: bool = False) -> Decode:
         try:
             value = read(body)
         except msgspec.ValidationError as error:
-            raise _unfit(str(error)) from None
+            raise _unfit(str(error), kind) from None
         except msgspec.DecodeError as error:
             raise _malformed(body, str(error)) from None
         except RecursionError:
@@ -163,9 +164,15 @@ def pointer_of(text: str) -> tuple[str, str]:
     return message, pointer
 
 
-def _unfit(text: str) -> Invalid:
+def _unfit(text: str, kind: Any) -> Invalid:
     message, pointer = pointer_of(text)
+    message = _with_choices(message, kind, pointer)
     return Invalid(f"{pointer or 'the body'}: {message}", [Problem(pointer, message)])
+
+
+def _with_choices(message: str, kind: Any, pointer: str) -> str:
+    words = choices(kind, pointer) if message.startswith(REFUSED) else []
+    return f"{message}; it takes {', '.join(map(str, words))}" if words else message
 
 
 # ---------------------------------------------------------------------------------------------------------- parameters
@@ -202,6 +209,7 @@ class Parameters:
             value = msgspec.convert(given, self.kind, strict=False)
         except msgspec.ValidationError as error:
             message, pointer = pointer_of(str(error))
+            message = _with_choices(message, self.kind, pointer)
             raise _bad(pointer.removeprefix("/").replace("/", "."), message) from None
         for name in given:
             if isinstance(number := getattr(value, name, None), int) and not INT_MIN <= number <= INT_MAX:

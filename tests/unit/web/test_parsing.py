@@ -1,5 +1,5 @@
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -177,3 +177,35 @@ def test_odd_idempotency_keys_are_refused(key):
 def test_good_idempotency_keys_are_kept():
     assert idempotency_key("x" * 200) == "x" * 200
     assert idempotency_key(None) is None
+
+
+class Level(StrEnum):
+    LOW = "low"
+    HIGH = "high"
+
+
+class Choice(msgspec.Struct):
+    colour: Literal["red", "green"] | None = None
+    levels: list[Level] = []
+    sizes: dict[str, Literal[1, 2]] = {}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer", "words"),
+    [
+        (b'{"colour":"blue"}', "/colour", "it takes green, red"),
+        (b'{"levels":["low","no"]}', "/levels/1", "it takes high, low"),
+        (b'{"sizes":{"x":3}}', "/sizes", "Invalid enum value 3"),
+    ],
+)
+def test_a_word_that_does_not_fit_brings_those_that_do(body, pointer, words):
+    with pytest.raises(Invalid) as caught:
+        json_decoder(Choice)(body)
+    [problem] = caught.value.problems
+    assert problem.pointer == pointer
+    assert problem.message.endswith(words)
+
+
+def test_a_parameter_that_does_not_fit_brings_the_words_that_do():
+    with pytest.raises(Invalid, match="Invalid enum value 'blue'; it takes green, red"):
+        Parameters(Choice).parse(b"colour=blue")
