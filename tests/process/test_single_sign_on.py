@@ -402,5 +402,10 @@ def test_secrets_of_clients_are_encrypted_anew_with_the_others(tmp_path):
         with sqlite3.connect(f"file:{server.data / 'penstock.db'}?mode=ro", uri=True) as db:
             key, sealed = db.execute("SELECT key, secret FROM providers").fetchone()
         assert Keys.parse(NEW_KEY).open(key, sealed, f"{tenant}/provider/op") == SECRET
-        path.write_text(NEW_KEY)
+        path.write_text("C" * 43)  # neither: strangers are not told why
         server.start()
+        with Browser(server) as browser:
+            answer = browser.begin(DEMO, "op")
+        assert answer.status_code == 502
+        assert "key" not in answer.text
+        assert "not readable" in server.log.read_text()

@@ -14,7 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from penstock.errors import Forbidden, Invalid, LimitExceeded, NotFound, PenstockError, Problem, UpstreamFailed
+from penstock.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    PenstockError,
+    Problem,
+    UpstreamFailed,
+)
 from penstock.identity.model import MAX_NAME
 from penstock.identity.oidc import (
     Claims,
@@ -45,6 +54,8 @@ MOST_BEGUN = 300
 """Log-ins a node begins for one address in a minute: each is a row."""
 CALLBACK = "/api/v1/login/callback"
 _SHOWN = 200
+_LONG = len("pb_") + 43
+"""Characters of what a browser's cookie holds."""
 
 
 class Leaving:
@@ -117,10 +128,8 @@ class SingleSignOn:
         self._require_few(address)
         provider = await self._provider(tenant, code)
         at = await self._endpoints(provider)
-        state, mine = (
-            _random("ps"),
-            browser if browser is not None and len(browser) == len(_random("pb")) else _random("pb"),
-        )
+        state = _random("po")
+        mine = browser if browser is not None and len(browser) == _LONG else _random("pb")
 
         def unit(tx: Tx) -> None:
             until = tx.now + MINUTES * 60_000
@@ -158,7 +167,12 @@ class SingleSignOn:
         if found is None or spec is None or not spec.enabled:
             raise NotFound("provider", f"{tenant}/{code}" if tenant else code)
         id, row = found
-        return _Provider(row.tid, id, code, spec, secret_of(self._ctx.keys, id, row))
+        try:
+            secret = secret_of(self._ctx.keys, id, row)
+        except Conflict as error:
+            log.warning("the secret for the provider %s of tenant %s is not readable: %s", code, id, error.message)
+            raise UpstreamFailed(f"{spec.name} cannot be asked; the server's log says more") from None
+        return _Provider(row.tid, id, code, spec, secret)
 
     async def _endpoints(self, provider: _Provider) -> Endpoints:
         try:
