@@ -36,6 +36,9 @@ ROUTES: list[tuple[str, Route[Any]]] = [
     *((CLOUDIO_PREFIX, route) for route in CLOUDIO),
 ]
 
+OTHER = "beta"
+"""The tenant of who calls. What a log-in page offers is public: there, too, the other's providers are not this tenant's."""
+
 PATHS: dict[tuple[str, str], str | Callable[[Things], Any]] = {
     ("processes", "id"): "process",
     ("processes", "owner"): "process",
@@ -55,6 +58,11 @@ PATHS: dict[tuple[str, str], str | Callable[[Things], Any]] = {
     ("groups", "code"): "group",
     ("groups", "id"): "email",
     ("applications", "id"): "application",
+    ("applications", "ak"): "ak",
+    ("me", "id"): "held",
+    ("providers", "code"): "provider",
+    ("login", "tenant"): lambda _: OTHER,
+    ("login", "provider"): "provider",
     ("tenants", "code"): "tenant",
     ("customer", "customerId"): "tenant_id",
     ("customer", "workflowId"): "workflow",
@@ -66,6 +74,7 @@ PATHS: dict[tuple[str, str], str | Callable[[Things], Any]] = {
 ALSO: dict[tuple[str, str], list[str]] = {
     ("items", "id"): ["thread", "message"],
     ("documents", "id"): ["loose"],
+    ("me", "id"): ["session"],
     ("processes", "document"): ["loose"],
     ("users", "id"): ["user"],
     ("groups", "id"): ["user"],
@@ -92,12 +101,13 @@ QUERIES: dict[str, str | Callable[[Things], Any]] = {
     "actor": lambda of: f"user:{of.admin}",
     "subject": "email",
     "node": lambda _: "work",
+    "tenant": lambda _: OTHER,
 }
 """What of another tenant a filter may name."""
 NEUTRAL = {
     "limit", "cursor", "sort", "order", "status", "state", "kind", "type", "mine", "overdue", "due_before", "incidents",
     "version", "created_from", "created_to", "ended_from", "ended_to", "outcome", "count", "from", "to", "after", "since",
-    "until", "disabled",
+    "until", "disabled", "code", "error", "error_description", "iss", "return_to",
 }  # fmt: skip
 """Parameters that name nothing of anybody. A cursor is sent, too: the other tenant's own of the same list."""
 
@@ -114,6 +124,10 @@ def _claims(of: Things) -> list[dict[str, Any]]:
         {"json": {**theirs, "token": theirs["token"][:-6] + "AAAAAA"}},
         *({"json": {**of.caller_claim, name: theirs[name]}} for name in ("wfInstUid", "executionId")),
     ]
+
+
+def _provider(code: str) -> dict[str, Any]:
+    return {"code": code, "issuer": "https://login.example.com", "client_id": "penstock", "enabled": False}
 
 
 BODIES: dict[str, Callable[[Things], list[dict[str, Any]]]] = {
@@ -184,6 +198,12 @@ BODIES: dict[str, Callable[[Things], list[dict[str, Any]]]] = {
     "createApplication": _json(lambda _: {"name": "Theirs"}),
     "changeApplication": _json(lambda _: {"name": "Theirs", "disabled": True}),
     "rotateSecret": _json(lambda _: {}),
+    "createOwnToken": _json(lambda of: {"name": of.held}),
+    "createAccessKey": _json(lambda _: {"name": "Theirs"}),
+    "changeAccessKey": _json(lambda _: {"name": "Theirs", "disabled": True}),
+    "openSession": _json(lambda of: {"email": of.email, "password": "correct horse battery", "tenant": OTHER}),
+    "createProvider": _json(lambda of: {**_provider(of.provider), "name": "Theirs"}),
+    "changeProvider": _json(lambda _: {"name": "Theirs"}),
     "changeTenant": _json(lambda _: {"name": "Theirs"}),
     "createTenant": _json(lambda of: {"code": of.tenant, "administrator": {"email": of.admin}}),
     "changeInstalledTenant": _json(lambda _: {"disabled": True, "quotas": {"open_processes": 0}}),
@@ -200,14 +220,20 @@ BODIES: dict[str, Callable[[Things], list[dict[str, Any]]]] = {
 OWNERS = ("tid", "pid", "did", "vid", "uid", "gid", "bid")
 """Columns by which a row is somebody's; of several the first counts."""
 MADE_BY_SERVER = (
-    "application", "bulk", "document", "execution", "item", "loose", "message", "thread", "user", "workflow",
+    "ak", "application", "bulk", "document", "execution", "held", "item", "loose", "message", "session", "thread", "user",
+    "workflow",
 )  # fmt: skip
 """Things with ids that nobody chooses: a path with another tenant's is always refused."""
 NOBODYS = {
     "meta": "the installation's own",
     "nodes": "the installation's own",
+    "signing_keys": "the installation's own",
+    "login_failures": "of names and addresses that were tried, whether there are such or not",
     "alembic_version": "the schema's",
 }
+
+GUESSES = {"createToken"}
+"""Where anybody may try a secret: a wrong one stands in the journal of whose it would be."""
 
 # -- the calls -------------------------------------------------------------------------------------------------------
 
@@ -292,6 +318,12 @@ def _people(of: Things, admin: Api, suffix: str) -> None:
     body = {"email": of.email, "name": of.word, "groups": [of.group], "password": "correct horse battery"}
     of.user = admin.post("/users", body, 201)["id"]
     of.application = admin.post("/applications", {"name": of.word}, 201)["id"]
+    of.ak = admin.post(f"/applications/{of.application}/access-keys", {"name": of.word}, 201)["ak"]
+    of.held = admin.post("/me/tokens", {"name": of.word}, 201)["id"]
+    of.provider = f"provider_{suffix}"
+    admin.post("/providers", {**_provider(of.provider), "name": of.word}, 201)
+    log_in = {"email": of.email, "password": body["password"], "tenant": of.tenant}
+    of.session = admin.post("/session", log_in, 201)["id"]
 
 
 def _definition(of: Things, admin: Api, suffix: str) -> None:

@@ -161,6 +161,13 @@ def test_only_an_operator_gives_the_role_or_changes_who_has_it(server: Server, r
         ("PATCH", "", {"roles": []}), ("PATCH", "", {"name": "y"}), ("POST", "/rotate", {}), ("DELETE", "", None),
     ):  # fmt: skip
         admin.call(method, f"/applications/{program['id']}{path}", body, 403)
+    key = root.post(f"/applications/{program['id']}/access-keys", {"name": "x"}, 201)["ak"]
+    for method, path, body in (
+        ("POST", "", {"name": "y"}),
+        ("PATCH", f"/{key}", {"disabled": True}),
+        ("DELETE", f"/{key}", None),
+    ):
+        admin.call(method, f"/applications/{program['id']}/access-keys{path}", body, 403)
     assert server.as_application(program["id"], program["secret"]).get(f"/tenants/{made.code}")["code"] == made.code
     assert server.application().get("/tenants", expect=403)["detail"].endswith("that takes the role operator")
 

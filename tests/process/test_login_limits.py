@@ -236,3 +236,31 @@ def test_both_tenants_of_an_address_are_told(here, admin, address):
     guess(by_session, here, email, address, 1)
     for tenant in (admin, here.other()):
         assert len(journal(tenant, "login.failed", email)) == 1
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_what_goes_well_in_one_tenant_makes_up_for_nothing_in_another(here, admin, address, named):
+    """Who administers one of them knows a password of the address there."""
+    email, theirs = person(admin)["email"], "another tenant's password"
+    other = here.other()
+    other.post("/users", {"email": email, "password": theirs}, 201)
+    codes = {api: {"tenant": api.get("/tenant")["code"]} if named else {} for api in (admin, other)}
+
+    def attempt(api: Api, secret: str) -> int:
+        body = {"email": email, "password": secret, **codes[api]}
+        return post(here, "/api/v1/session", body, address).status_code
+
+    assert [attempt(admin, WRONG) for _ in range(FREE - 1)] == [401] * (FREE - 1)
+    assert attempt(other, theirs) == 201
+    assert attempt(admin, WRONG) == 401
+    assert attempt(admin, PASSWORD) == 429
+    assert attempt(other, theirs) == (201 if named else 429)
+
+
+def test_a_failure_in_a_tenant_that_is_named_is_told_there_alone(here, admin, address):
+    email = person(admin)["email"]
+    other = here.other()
+    other.post("/users", {"email": email, "password": PASSWORD}, 201)
+    body = {"email": email, "password": WRONG, "tenant": other.get("/tenant")["code"]}
+    assert post(here, "/api/v1/session", body, address).status_code == 401
+    assert [len(journal(api, "login.failed", email)) for api in (admin, other)] == [0, 1]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from penstock.identity.keys import Keys
-from process.people import PASSWORD, group, person
+from process.people import PASSWORD, group, logged_in, person
 from support.oidc import SECRET, Browser, Provider
 from support.server import PREFIX, Api, Server, fresh, serving
 
@@ -188,6 +188,19 @@ def test_a_disabled_user_does_not_get_in_by_the_provider(root, provider, browser
     answer = browser.log_in(DEMO, code, f"{fresh('s')}~{known['email']}")
     assert answer.status_code == 403
     assert "disabled" in answer.text
+
+
+def test_an_operator_gets_in_by_a_provider_that_an_operator_set_up_and_no_other(root, provider, browser, server):
+    """An administrator of the tenant could else have a provider of theirs vouch for an operator."""
+    operator, admin = person(root, roles=["operator"]), logged_in(server, root, roles=["admin"])
+    code = made(admin, provider)
+    answer = browser.log_in(DEMO, code, f"{fresh('s')}~{operator['email']}")
+    assert answer.status_code == 403
+    assert "operator" in answer.text
+    root.patch(f"/providers/{code}", {"name": "Looked at"})
+    assert browser.log_in(DEMO, code, f"{fresh('s')}~{operator['email']}").status_code == 303
+    admin.patch(f"/providers/{code}", {"name": "Mine again"})
+    assert browser.log_in(DEMO, code, f"{fresh('t')}~{operator['email']}").status_code == 403
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------
@@ -398,11 +411,14 @@ def test_secrets_of_clients_are_encrypted_anew_with_the_others(tmp_path):
         command = [sys.executable, "-m", "penstock", "rotate-keys", "--data", str(server.data), "--json"]
         environment = {**os.environ, "PENSTOCK_SECRET_KEY_FILE": str(path)}
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        assert "1 secrets are encrypted anew" in done.stdout
+        assert "providers' secrets 1," in done.stdout
         with sqlite3.connect(f"file:{server.data / 'penstock.db'}?mode=ro", uri=True) as db:
             key, sealed = db.execute("SELECT key, secret FROM providers").fetchone()
         assert Keys.parse(NEW_KEY).open(key, sealed, f"{tenant}/provider/op") == SECRET
-        path.write_text("C" * 43)  # neither: strangers are not told why
+        with sqlite3.connect(server.data / "penstock.db") as db:
+            # of a key that is gone: strangers are not told why
+            db.execute("UPDATE providers SET key = 'gone'")
+        path.write_text(NEW_KEY)
         server.start()
         with Browser(server) as browser:
             answer = browser.begin(DEMO, "op")

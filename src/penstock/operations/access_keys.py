@@ -15,7 +15,7 @@ from penstock.errors import Conflict, NotFound, Unavailable
 from penstock.identity.keys import NONCE_BYTES, Keys
 from penstock.identity.model import Actor, Tenant, parse_name
 from penstock.operations import views
-from penstock.operations.administration import require_administrator
+from penstock.operations.administration import require_administrator, require_operator_for
 from penstock.operations.context import Context
 from penstock.store import access_keys, directory, journal, people
 from penstock.store.access_keys import Row
@@ -57,7 +57,7 @@ async def create(
 
     def unit(tx: Tx) -> AccessKey:
         people.hold(tx, tenant.tid)
-        principal = _principal(tx, tenant.tid, id)
+        principal = _principal(tx, actor, id)
         if access_keys.count(tx, tenant.tid, principal) >= MOST:
             raise Conflict(f"application {id} has {MOST} access keys: remove one that nobody uses")
         row = Row(ak, tenant.tid, principal, name, keys.newest, sealed, tx.now, actor.principal, 0)
@@ -95,7 +95,7 @@ async def change(ctx: Context, actor: Actor, id: str, ak: str, given: Change, ke
 
     def unit(tx: Tx) -> AccessKey:
         people.hold(tx, tid)
-        row = _row(tx, tid, id, ak)
+        row = _row(tx, actor, id, ak)
         changed = {name: value for name, value in changes.items() if getattr(row, name) != value}
         if not changed:
             return _view(row)
@@ -116,7 +116,7 @@ async def remove(ctx: Context, actor: Actor, id: str, ak: str, key: str | None =
 
     def unit(tx: Tx) -> None:
         people.hold(tx, tid)
-        row = _row(tx, tid, id, ak)
+        row = _row(tx, actor, id, ak)
         access_keys.remove(tx, ak)
         people.changed(tx, tid)
         _record(tx, row, actor.principal, "deleted", {"name": row.name})
@@ -143,14 +143,17 @@ async def ensure(ctx: Context, tenant: Tenant, id: str, name: str, pair: tuple[s
     await ctx.store.submit_async(unit)
 
 
-def _principal(tx: Tx, tid: int, id: str) -> str:
-    if directory.application(tx, tid, id) is None:
+def _principal(tx: Tx, actor: Actor, id: str) -> str:
+    """Raises: NotFound, Forbidden (an operator's, by somebody who is none)."""
+    application = directory.application(tx, actor.tenant.tid, id)
+    if application is None:
         raise NotFound("application", id)
+    require_operator_for(actor, directory.roles_of(application))
     return f"app:{id}"
 
 
-def _row(tx: Tx, tid: int, id: str, ak: str) -> Row:
-    principal = _principal(tx, tid, id)
+def _row(tx: Tx, actor: Actor, id: str, ak: str) -> Row:
+    tid, principal = actor.tenant.tid, _principal(tx, actor, id)
     row = access_keys.get(tx, ak)
     if row is None or (row.tid, row.principal) != (tid, principal):
         raise NotFound("access key", ak)

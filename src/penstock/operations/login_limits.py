@@ -4,6 +4,10 @@ Counted three ways: for an account at an address, which is strict; for an accoun
 those addresses through where the account has logged in before, so that a stranger locks nobody out; and for an address
 whatever the account, against one guess at each of many. Who must wait is refused before a password is hashed. An account that
 there is not is counted as one that there is: nothing tells them apart.
+
+One address of e-mail may be a user of several tenants, and whoever administers one of them knows a password of "theirs" there.
+So what goes well in one tenant makes up for no failure in another: a tenant that is named is counted for itself, and where
+none is named only a password that is good in all of them clears what was counted.
 """
 
 from __future__ import annotations
@@ -95,18 +99,27 @@ class LoginLimits:
         self._ctx = ctx
         self._turns: dict[str, tuple[asyncio.Lock, int]] = {}
 
-    async def guard(self, account: str, address: str, check: Callable[[], Awaitable[T | None]]) -> T | None:
-        """What `check` finds; None is counted as a failure. `account` is `user:EMAIL` or `app:ID`, there or not.
+    async def guard(
+        self,
+        account: str,
+        address: str,
+        check: Callable[[], Awaitable[T | None]],
+        *,
+        tenant: str | None = None,
+        whole: Callable[[T], bool] = lambda _: True,
+    ) -> T | None:
+        """What `check` finds; None is counted as a failure. `account` is `user:EMAIL` or `app:ID`, there or not; `tenant` is the
+        code of the one that was named. `whole` tells whether what was found makes up for failures.
 
         Raises: LimitExceeded while the account at this address, or one of them everywhere, has failed too often.
         """
-        attempt = _Attempt.of(account, address)
+        attempt = _Attempt.of(account if tenant is None else f"{tenant}/{account}", address)
         async with self._turn(attempt.pair):
             rows, now = await self._require_no_wait(attempt)
             found = await check()
             if found is None:
-                await self._failed(attempt, account, address)
-            else:
+                await self._failed(attempt, account, address, tenant)
+            elif whole(found):
                 await self._passed(attempt, rows, now)
         return found
 
@@ -137,7 +150,7 @@ class LoginLimits:
             raise LimitExceeded(f"too many failed log-ins: try again in {seconds} s", retry_after=seconds)
         return rows, now
 
-    async def _failed(self, attempt: _Attempt, account: str, address: str) -> None:
+    async def _failed(self, attempt: _Attempt, account: str, address: str, tenant: str | None) -> None:
         kind, _, name = account.partition(":")
 
         def unit(tx: Tx) -> None:
@@ -149,7 +162,7 @@ class LoginLimits:
                 login_failures.keep(tx, Row(subject, failures, tx.now, tx.now + wait))
                 if failures == rule.free:
                     blocked = max(blocked, wait)
-            for tid in people.tenants_of(tx, kind, name):
+            for tid in people.tenants_of(tx, kind, name, tenant):
                 about = {"address": address, "by": "password" if kind == "user" else "secret"}
                 journal.record(tx, tid, journal.SYSTEM, "login.failed", kind, name, about)
                 if blocked:

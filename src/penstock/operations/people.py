@@ -122,8 +122,10 @@ class Credentials:
         Raises: Unauthenticated, LimitExceeded.
         """
         asked = fold_email(email) if len(email) <= LONGEST_PASSWORD else ""
+        candidates: list[people.Secret] = []
 
         async def check() -> list[people.Secret] | None:
+            nonlocal candidates
             found = await self._ctx.store.async_read(lambda read: people.users(read, asked))
             candidates = [user for user in found if user.hash is not None and not user.disabled]
             candidates = [user for user in candidates if tenant is None or user.tenant == tenant]
@@ -134,7 +136,9 @@ class Credentials:
 
         fitting = None
         if asked and len(password) <= LONGEST_PASSWORD:
-            fitting = await self.limits.guard(f"user:{asked}", address, check)
+            fitting = await self.limits.guard(
+                f"user:{asked}", address, check, tenant=tenant, whole=lambda fitting: len(fitting) == len(candidates)
+            )
         if fitting is None:
             self.figures.refused += 1
             raise Unauthenticated("no user with this e-mail address and password")

@@ -35,6 +35,7 @@ from penstock.identity.oidc import (
     local_path,
     person,
 )
+from penstock.identity.policy import OPERATOR
 from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret, proof, same
 from penstock.operations.context import Context, Remembered, new_uuid
 from penstock.operations.login_limits import network_of
@@ -88,6 +89,8 @@ class _Provider:
     code: str
     spec: Spec
     secret: str | None
+    trusted_by: str
+    """Who made it what it is."""
 
 
 class Origin:
@@ -172,7 +175,7 @@ class SingleSignOn:
         except Conflict as error:
             log.warning("the secret for the provider %s of tenant %s is not readable: %s", code, id, error.message)
             raise UpstreamFailed(f"{spec.name} cannot be asked; the server's log says more") from None
-        return _Provider(row.tid, id, code, spec, secret)
+        return _Provider(row.tid, id, code, spec, secret, row.modified_by)
 
     async def _endpoints(self, provider: _Provider) -> Endpoints:
         try:
@@ -287,6 +290,11 @@ class SingleSignOn:
             raise Forbidden(f"{spec.name} knows the user {user.email} as somebody else: an administrator has to look")
         if user.disabled:
             raise Forbidden("the account is disabled")
+        if OPERATOR in directory.roles_of(user) and not _is_operator(tx, tid, provider.trusted_by):
+            # administrators choose the tenant's providers: they could else have one vouch for an operator
+            raise Forbidden(
+                f"the account has the role {OPERATOR}, and no operator has set up {spec.name}: use the password"
+            )
         if known is None:
             providers.bind(tx, tid, spec.issuer, who.subject, user.uid)
         return user
@@ -309,6 +317,12 @@ class SingleSignOn:
             journal.record(tx, provider.tid, journal.SYSTEM, "login.failed", "provider", provider.code, data)
 
         await self._ctx.store.submit_async(unit)
+
+
+def _is_operator(tx: Tx, tid: int, principal: str) -> bool:
+    kind, _, id = principal.partition(":")
+    row = directory.user(tx, tid, id) if kind == "user" else directory.application(tx, tid, id)
+    return row is not None and not row.disabled and OPERATOR in directory.roles_of(row)
 
 
 def _wants_more(claims: Claims, spec: Spec) -> bool:

@@ -318,7 +318,7 @@ async def change_own(
             # else it may be the same request again
             return True if key is not None and await credentials.matches(known, password) else None
 
-        if not await credentials.limits.guard(actor.principal, caller.address, check):
+        if not await credentials.limits.guard(actor.principal, caller.address, check, tenant=actor.tenant.code):
             message = "is not your password"
             raise Invalid(f"old_password: {message}", [Problem("/old_password", message, "wrong")])
 

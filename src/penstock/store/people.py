@@ -110,10 +110,10 @@ def users(read: Read, email: str) -> list[Secret]:
     return [_secret(row)._replace(tenant=row[6]) for row in read.rows(_USER, {"email": email})]
 
 
-def tenants_of(tx: Tx, kind: str, name: str) -> list[int]:
-    """Where there is a user of this address (as it is kept), or an application of this id."""
+def tenants_of(tx: Tx, kind: str, name: str, code: str | None = None) -> list[int]:
+    """Where there is a user of this address (as it is kept), or an application of this id; in the tenant of this code alone."""
     if kind == "user":
-        return [row[0] for row in tx.select(_USER, {"email": name}, of=[USERS])]
+        return [row[0] for row in tx.select(_USER, {"email": name}, of=[USERS]) if code in (None, row[6])]
     return [row[0] for row in tx.select(_APPLICATION, {"id": name}, of=[APPLICATIONS])]
 
 
