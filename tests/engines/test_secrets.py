@@ -492,7 +492,7 @@ def test_rotation_encrypts_all_anew_and_the_old_key_can_go(play):
         stage.platform.calls._keys = alone
         with pytest.raises(Exception, match="not configured"):
             await stage.platform.calls.secrets(stage.tid, frozenset({"S7"}))
-        none = {"secrets": 0, "access keys": 0, "signing keys": 0}
+        none = {"secrets": 0, "access keys": 0, "providers' secrets": 0, "signing keys": 0}
         done, unreadable = await resealing.rotate(stage.store, alone)
         assert (done, len(unreadable)) == (none, 250 + 1)
         assert await resealing.rotate(stage.store, both) == ({**none, "secrets": 250, "signing keys": 1}, [])

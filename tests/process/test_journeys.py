@@ -51,7 +51,7 @@ def test_a_token_is_had_by_every_documented_way(server: Server, nobody: Api):
 def test_people_are_known_by_their_address(ana: Api, root: Api):
     me = ana.get("/me")
     assert (me["principal"], me["kind"], me["groups"], me["roles"]) == ("user:ana@example.com", "user", ["staff"], [])
-    assert root.get("/me")["roles"] == ["admin"]
+    assert root.get("/me")["roles"] == ["admin", "operator"]
 
 
 # -- definitions -----------------------------------------------------------------------------------------------------

@@ -200,6 +200,18 @@ def test_a_named_token_is_shown_once_and_listed_without_itself(server: Server, r
     assert all("token" not in each for each in listed)
     assert me.get(f"/users/{email}/tokens") == root.get(f"/users/{email}/tokens") == me.get("/me/tokens")
     server.user("ana").get(f"/users/{email}/tokens", expect=403)
+
+
+def test_administrators_list_the_tokens_of_an_application(server: Server, root: Api):
+    made = root.post("/applications", {"name": "listed"}, 201)
+    program = server.as_application(made["id"], made["secret"])
+    named = program.post("/me/tokens", {"name": "device"}, 201)
+    listed = root.get(f"/applications/{made['id']}/tokens")["items"]
+    assert [(each["kind"], each["name"]) for each in listed] == [("access", None), ("named", "device")]
+    assert listed[1]["id"] == named["id"]
+    assert "token" not in listed[1]
+    server.user("ana").get(f"/applications/{made['id']}/tokens", expect=403)
+    root.get(f"/applications/{made['id'][:-1]}0000/tokens", expect=404)
     server.user("ana").delete(f"/me/tokens/{made['id']}", 404)
     me.delete(f"/me/tokens/{made['id']}")
     script.get("/me", expect=401)
