@@ -38,6 +38,10 @@ done
 """
 
 
+_HEARS_CTRL_C = ["env", "--default-signal=INT"]
+"""What a background job of a script ignores, its children would ignore, too."""
+
+
 class Told(AssertionError):
     """A block did not do what its page says."""
 
@@ -77,7 +81,7 @@ class Shell:
         read_asked, self._asked = os.pipe()
         self._answered, write_answered = os.pipe()
         self.process = subprocess.Popen(
-            ["bash", "--norc", "-c", _SHELL.format(asked=read_asked, answered=write_answered)],
+            _HEARS_CTRL_C + ["bash", "--norc", "-c", _SHELL.format(asked=read_asked, answered=write_answered)],
             cwd=tree,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -131,7 +135,7 @@ class Busy:
         log.touch()
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                ["bash", "--norc", "-ec", text],
+                _HEARS_CTRL_C + ["bash", "--norc", "-ec", text],
                 cwd=tree,
                 env=env,
                 stdin=subprocess.DEVNULL,

@@ -200,6 +200,10 @@ def test_a_named_token_is_shown_once_and_listed_without_itself(server: Server, r
     assert all("token" not in each for each in listed)
     assert me.get(f"/users/{email}/tokens") == root.get(f"/users/{email}/tokens") == me.get("/me/tokens")
     server.user("ana").get(f"/users/{email}/tokens", expect=403)
+    server.user("ana").delete(f"/me/tokens/{made['id']}", 404)
+    me.delete(f"/me/tokens/{made['id']}")
+    script.get("/me", expect=401)
+    me.delete(f"/me/tokens/{made['id']}", 404)
 
 
 def test_administrators_list_the_tokens_of_an_application(server: Server, root: Api):
@@ -212,10 +216,6 @@ def test_administrators_list_the_tokens_of_an_application(server: Server, root: 
     assert "token" not in listed[1]
     server.user("ana").get(f"/applications/{made['id']}/tokens", expect=403)
     root.get(f"/applications/{made['id'][:-1]}0000/tokens", expect=404)
-    server.user("ana").delete(f"/me/tokens/{made['id']}", 404)
-    me.delete(f"/me/tokens/{made['id']}")
-    script.get("/me", expect=401)
-    me.delete(f"/me/tokens/{made['id']}", 404)
 
 
 @pytest.mark.parametrize(
