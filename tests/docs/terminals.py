@@ -81,7 +81,7 @@ class Shell:
         read_asked, self._asked = os.pipe()
         self._answered, write_answered = os.pipe()
         self.process = subprocess.Popen(
-            _HEARS_CTRL_C + ["bash", "--norc", "-c", _SHELL.format(asked=read_asked, answered=write_answered)],
+            [*_HEARS_CTRL_C, "bash", "--norc", "-c", _SHELL.format(asked=read_asked, answered=write_answered)],
             cwd=tree,
             env=env,
             stdin=subprocess.DEVNULL,
@@ -135,7 +135,7 @@ class Busy:
         log.touch()
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                _HEARS_CTRL_C + ["bash", "--norc", "-ec", text],
+                [*_HEARS_CTRL_C, "bash", "--norc", "-ec", text],
                 cwd=tree,
                 env=env,
                 stdin=subprocess.DEVNULL,
