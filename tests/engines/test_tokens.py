@@ -211,7 +211,7 @@ def test_a_key_rotated_in_the_middle_of_a_load_fails_no_call(url):
             async def calls(at, number):
                 while not over.is_set():
                     for token in (issued[-1], issued[number % len(issued)]):
-                        at.platform.credentials._known.clear()  # or most would never be checked
+                        at.platform.credentials._tokens._known.clear()  # or most would never be checked
                         assert await who(at, token) == f"app:{mine.app}"
 
             async def rotates():
@@ -360,7 +360,7 @@ def test_a_token_ends_with_its_row_its_principal_and_its_time(play):
             await who(stage, revoked)
         assert await who(stage, other)
         await stage.edit("UPDATE tokens SET expires_at = expires_at - 3600000")
-        stage.platform.credentials._known.clear()
+        stage.platform.credentials._tokens._known.clear()
         with pytest.raises(Unauthenticated):
             await who(stage, other)
 
@@ -406,7 +406,7 @@ def test_access_keys_are_encrypted_anew(play):
         stage.ctx.keys = Keys.parse(new)
         assert (await stage.platform.credentials.access_key(made.ak))[0] == sk
         stage.ctx.keys = Keys.parse(SECRET_KEY)
-        stage.platform.credentials._access.clear()
+        stage.platform.credentials._access._known.clear()
         with pytest.raises(Unavailable, match="not configured"):
             await stage.platform.credentials.access_key(made.ak)
 

@@ -1,7 +1,7 @@
 """`penstock` as tests start it to break it: what stands in FAULTS_* is built in, then the command runs as ever. Not a test.
 
 FAULTS_CLOCK names a file with milliseconds, read at each look at the clock and added to it. FAULTS_BODY_SECONDS is how long a
-body may take, FAULTS_REMEMBERED how many seconds a node believes what it remembers of sessions, FAULTS_STALLED how long the client of an event stream may take nothing. While the file NODE.hold is there, in the folder FAULTS_HOLD names, this node's commits on PostgreSQL stop right
+body may take, FAULTS_REMEMBERED how many seconds a node believes what it remembers of who calls, FAULTS_STALLED how long the client of an event stream may take nothing. While the file NODE.hold is there, in the folder FAULTS_HOLD names, this node's commits on PostgreSQL stop right
 before they are made, as those of a frozen machine do; the database waits 2 s for it, not as long as it is told to else.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.cli import main as penstock
-from penstock.operations import events, sessions
+from penstock.operations import believing, events
 from penstock.store.postgres import PostgresWriter
 from penstock.store.rows import Writes
 from penstock.web import routing
@@ -53,7 +53,7 @@ def main() -> None:
         hold_commits(Path(folder) / f"{os.environ['PENSTOCK_NODE_NAME']}.hold")
     routing.BODY_SECONDS = float(os.environ.get("FAULTS_BODY_SECONDS", routing.BODY_SECONDS))
     events.STALLED = float(os.environ.get("FAULTS_STALLED", events.STALLED))
-    sessions.REMEMBERED_SECONDS = float(os.environ.get("FAULTS_REMEMBERED", sessions.REMEMBERED_SECONDS))
+    believing.SECONDS = float(os.environ.get("FAULTS_REMEMBERED", believing.SECONDS))
     penstock()
 
 

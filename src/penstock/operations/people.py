@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -20,6 +18,7 @@ from penstock.identity.model import Actor, Kind, Tenant, fold_email
 from penstock.identity.policy import ADMIN
 from penstock.identity.signed import LONGEST, Refused, is_signed
 from penstock.identity.tokens import RANDOM_BYTES, TOKEN, hash_secret, new_secret, proof, same
+from penstock.operations.believing import Believed, Changes
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.login_limits import LoginLimits
 from penstock.operations.signing import AUDIENCE, Signing
@@ -28,9 +27,6 @@ from penstock.store.rows import Tx
 from penstock.telemetry.figures import IdentityFigures
 
 T = TypeVar("T")
-REMEMBERED_SECONDS = 2.0
-"""How long a token's answer is believed without a look, where nobody has said that the tenant's people have changed."""
-MOST_REMEMBERED = 10_000
 _AK = re.compile(r"[\w-]{1,64}", re.ASCII)
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 1_000
 MOST_WAITING = 32
@@ -64,16 +60,9 @@ class Credentials:
         self._ctx = ctx
         self._signing = signing
         self._seconds = token_seconds
-        self._known: OrderedDict[str, tuple[float, int, Actor]] = OrderedDict()
-        """Until when a token's answer is believed, by the clock that never jumps, and when it was asked, in changes."""
-        self._access: OrderedDict[str, tuple[float, int, Actor, str]] = OrderedDict()
-        """The same of access keys, with their SK."""
-        self._changes = 0
-        """Of people, as far as this node has heard."""
-        self._changed: dict[int, int] = {}
-        """The last change of each tenant."""
-        self._changed_all = 0
-        self._listening = False
+        self.changes = Changes(ctx.store)
+        self._tokens: Believed[Actor] = Believed(self.changes)
+        self._access: Believed[tuple[str, Actor]] = Believed(self.changes)
         self._hasher = argon2.PasswordHasher()
         self.figures = IdentityFigures()
         self._pool = ThreadPoolExecutor(1, "penstock-argon2")
@@ -218,25 +207,21 @@ class Credentials:
         """Who a bearer token speaks for. Raises: Unauthenticated."""
         if len(token) > LONGEST:
             raise Refused(f"the token is longer than {LONGEST} characters")
-        self._listen()
         hashed = hash_secret(token)
-        now = time.monotonic()
-        known = self._known.get(hashed)
-        if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
+        known = self._tokens.get(hashed)
+        if known is not None:
             self.figures.hits += 1
-            return known[2]
+            return known
         self.figures.misses += 1
-        if known is None:  # else its signature was good when it came first, and whether its time is up the row says
+        if not self._tokens.met(hashed):  # else its signature was good, and whether its time is up the row says
             await self._require_form(token)
-        asked = self._changes
+        asked = self.changes.asked()
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed, AUDIENCE))
         if found is None or found.disabled or found.left <= 0:
-            self._known.pop(hashed, None)
+            self._tokens.drop(hashed)
             raise Refused("the token is not valid (any more)")
         actor = actor_of(found)
-        self._known[hashed] = (now + min(REMEMBERED_SECONDS, found.left / 1000), asked, actor)
-        if len(self._known) > MOST_REMEMBERED:
-            self._known.popitem(last=False)
+        self._tokens.keep(hashed, found.tid, actor, asked, found.left)
         return actor
 
     async def _require_form(self, token: str) -> None:
@@ -251,24 +236,20 @@ class Credentials:
 
         Raises: Unauthenticated for one there is not, or that is disabled, or whose owner is; Unavailable where it cannot be read.
         """
-        self._listen()
-        now = time.monotonic()
         known = self._access.get(ak)
-        if known is not None and known[0] > now and self._still_so(known[1], known[2].tenant.tid):
-            return known[3], known[2]
-        asked = self._changes
+        if known is not None:
+            return known
+        asked = self.changes.asked()
         found = None
         if _AK.fullmatch(ak):
             found = await self._ctx.store.async_read(lambda read: access_keys.owner(read, ak))
         if found is None or found[0].disabled or found[1].disabled:
-            self._access.pop(ak, None)
+            self._access.drop(ak)
             raise Unauthenticated("no access key with this AK")
         row, actor = found[0], actor_of(found[1])
-        sk = self._opened(row, actor.tenant.id)
-        self._access[ak] = (now + REMEMBERED_SECONDS, asked, actor, sk)
-        if len(self._access) > MOST_REMEMBERED:
-            self._access.popitem(last=False)
-        return sk, actor
+        pair = self._opened(row, actor.tenant.id), actor
+        self._access.keep(ak, row.tid, pair, asked)
+        return pair
 
     def _opened(self, row: access_keys.Row, tenant: str) -> str:
         try:
@@ -277,25 +258,6 @@ class Credentials:
             return self._ctx.keys.open(row.key, row.value, access_keys.bound_to(tenant, row.ak))
         except Unreadable as error:
             raise Unavailable(f"the access key cannot be read: {error.message}") from None
-
-    def _listen(self) -> None:
-        if not self._listening:
-            self._listening = True
-            self._ctx.store.listen(self._heard)
-
-    def _still_so(self, asked: int, tid: int) -> bool:
-        return asked >= self._changed_all and asked >= self._changed.get(tid, 0)
-
-    def _heard(self, payloads: list[str]) -> None:
-        """This node or another has changed people (`who:TID`), or notices may have been missed (`*`)."""
-        for payload in payloads:
-            kind, _, rest = payload.partition(":")
-            if kind == people.CHANGED:
-                self._changes += 1
-                self._changed[int(rest)] = self._changes
-            elif kind == "*":
-                self._changes += 1
-                self._changed_all = self._changes
 
 
 def check_password(password: str, pointer: str = "/password") -> None:

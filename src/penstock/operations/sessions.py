@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -17,7 +16,8 @@ import msgspec
 from penstock.errors import Conflict, NotFound, Unauthenticated
 from penstock.identity.model import Actor
 from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret, proof
-from penstock.operations.context import Context, Remembered, new_uuid
+from penstock.operations.believing import Believed
+from penstock.operations.context import Context, new_uuid
 from penstock.operations.people import Credentials, actor_of
 from penstock.store import journal, people, sessions
 from penstock.store.rows import Tx
@@ -25,8 +25,6 @@ from penstock.store.sessions import Row
 
 log = logging.getLogger(__name__)
 PREFIX = "pb"
-REMEMBERED_SECONDS = 2.0
-MOST_REMEMBERED = 10_000
 SEEN_EVERY = 5 * 60 * 1000
 """Milliseconds between two notes that a session is in use, at least: a request costs no write."""
 LONGEST_AGENT, LONGEST_SECRET = 200, 100
@@ -75,12 +73,7 @@ class Sessions:
         self._key = key
         self._lifetime = int(lifetime.total_seconds() * 1000)
         self._idle = int(idle.total_seconds() * 1000)
-        self._known: Remembered[str, tuple[float, int, Session]] = Remembered(MOST_REMEMBERED)
-        """Until when it is believed, by the clock that never jumps, and when it was asked, in changes."""
-        self._changes = 0
-        self._changed: dict[int, int] = {}
-        self._changed_all = 0
-        self._listening = False
+        self._known: Believed[Session] = Believed(credentials.changes)
 
     @property
     def seconds(self) -> int:
@@ -124,23 +117,19 @@ class Sessions:
 
     async def authenticate(self, secret: str) -> Session:
         """Whose session it is. Raises: Unauthenticated."""
-        if not self._listening:
-            self._listening = True
-            self._ctx.store.listen(self._heard)
         hashed = hash_secret(secret[:LONGEST_SECRET])
-        now = time.monotonic()
         known = self._known.get(hashed)
-        if known is not None and known[0] > now and self._still_so(known[1], known[2].actor.tenant.tid):
-            return known[2]
-        asked = self._changes
+        if known is not None:
+            return known
+        asked = self._credentials.changes.asked()
         found = await self._ctx.store.async_read(lambda read: sessions.session(read, hashed))
         row, who, at = found or (None, None, 0)
         left = 0 if row is None else min(row.expires_at, row.seen_at + self._idle) - at
         if row is None or who is None or who.disabled or left <= 0:
-            self._known.pop(hashed, None)
+            self._known.drop(hashed)
             raise Unauthenticated("the session is not open (any more): log in")
         session = self._session(row, actor_of(who))
-        self._known[hashed] = (now + min(REMEMBERED_SECONDS, left / 1000), asked, session)
+        self._known.keep(hashed, row.tid, session, asked, left)
         if at - row.seen_at > min(SEEN_EVERY, self._idle // 4):
             noted: Future[None] = self._ctx.store.submit(lambda tx: sessions.seen(tx, hashed), low=True)
             noted.add_done_callback(_tell)
@@ -158,20 +147,6 @@ class Sessions:
             address=row.address,
             agent=row.agent,
         )
-
-    def _still_so(self, asked: int, tid: int) -> bool:
-        return asked >= self._changed_all and asked >= self._changed.get(tid, 0)
-
-    def _heard(self, payloads: list[str]) -> None:
-        """This node or another has changed people or closed a session (`who:TID`), or notices may have been missed (`*`)."""
-        for payload in payloads:
-            kind, _, rest = payload.partition(":")
-            if kind == people.CHANGED:
-                self._changes += 1
-                self._changed[int(rest)] = self._changes
-            elif kind == "*":
-                self._changes += 1
-                self._changed_all = self._changes
 
     # -- closing -------------------------------------------------------------------------------------------------------
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Table, bindparam, select
+from sqlalchemy import Table, bindparam, select, tuple_
 
+from penstock.store import tables
 from penstock.store.reader import Read
 from penstock.store.rows import Rows, Tx
+from penstock.store.sealed import Kind, Sealed
 
 
 class NamedRow(Protocol):
@@ -59,3 +61,23 @@ class Named(Generic[R]):
 
     def remove(self, tx: Tx, row: R) -> None:
         tx.delete(self._rows, (row.tid, row.name))
+
+
+def sealed(word: str, named: Named[Any], table: Table, column: str, bound_to: Callable[[str, str], str]) -> Kind:
+    """What such a table keeps encrypted, in `column` with the id of its key in `key`. `bound_to`: of tenant and name."""
+    c, t = table.c, tables.tenants.c
+    every = select(c.tid, t.id, c.name, c.key, c[column]).join(tables.tenants, t.tid == c.tid)
+    wanted = every.where(c[column].is_not(None)).order_by(c.tid, c.name)
+
+    def chunk(read: Read, after: tuple[Any, ...], most: int) -> list[Sealed]:
+        rows = read.rows(wanted.where(tuple_(c.tid, c.name) > after).limit(most), {})
+        return [Sealed((tid, name), bound_to(tenant, name), key, value) for tid, tenant, name, key, value in rows]
+
+    def rewrite(tx: Tx, before: Sealed, key: str, value: str) -> bool:
+        row = named.lock(tx, *before.place)
+        if row is None or getattr(row, column) != before.value:
+            return False
+        named.put(tx, row._replace(**{"key": key, column: value}))
+        return True
+
+    return Kind(word, (0, ""), chunk, rewrite)

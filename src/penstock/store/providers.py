@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_
+from sqlalchemy import bindparam, select
 
 from penstock.store import tables
 from penstock.store.directory import UserRow
-from penstock.store.named import Named
+from penstock.store.named import Named, sealed
 from penstock.store.reader import Read
 from penstock.store.rows import PROVIDER_USERS, PROVIDERS, Tx
-from penstock.store.sealed import Kind, Sealed
 
 
 class Row(NamedTuple):
@@ -83,24 +82,4 @@ def bind(tx: Tx, tid: int, issuer: str, subject: str, uid: int) -> None:
     tx.put(PROVIDER_USERS, (tid, issuer, subject, uid, tx.now))
 
 
-def _chunk(read: Read, after: tuple[Any, ...], most: int) -> list[Sealed]:
-    statement = (
-        select(_p.tid, _t.id, _p.name, _p.key, _p.secret)
-        .join(tables.tenants, _t.tid == _p.tid)
-        .where(_p.secret.is_not(None), tuple_(_p.tid, _p.name) > after)
-        .order_by(_p.tid, _p.name)
-        .limit(most)
-    )
-    rows = read.rows(statement, {})
-    return [Sealed((tid, name), bound_to(tenant, name), key, value) for tid, tenant, name, key, value in rows]
-
-
-def _rewrite(tx: Tx, before: Sealed, key: str, value: str) -> bool:
-    row = NAMED.lock(tx, *before.place)
-    if row is None or row.secret != before.value:
-        return False
-    NAMED.put(tx, row._replace(key=key, secret=value))
-    return True
-
-
-SEALED = Kind("providers' secrets", (0, ""), _chunk, _rewrite)
+SEALED = sealed("providers' secrets", NAMED, tables.providers, "secret", bound_to)

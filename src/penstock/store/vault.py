@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 
 from penstock.store import tables
-from penstock.store.named import Named
+from penstock.store.named import Named, sealed
 from penstock.store.reader import Read
-from penstock.store.rows import SECRETS, Tx
-from penstock.store.sealed import Kind, Sealed
+from penstock.store.rows import SECRETS
 
 
 class Row(NamedTuple):
@@ -44,24 +43,4 @@ def several(read: Read, tid: int, names: frozenset[str]) -> tuple[str, dict[str,
     return "" if tenant is None else str(tenant[0]), {row[1]: Row(*row) for row in rows}
 
 
-def _chunk(read: Read, after: tuple[Any, ...], most: int) -> list[Sealed]:
-    statement = (
-        select(_s.tid, _t.id, _s.name, _s.key, _s.value)
-        .join(tables.tenants, _t.tid == _s.tid)
-        .where(tuple_(_s.tid, _s.name) > after)
-        .order_by(_s.tid, _s.name)
-        .limit(most)
-    )
-    rows = read.rows(statement, {})
-    return [Sealed((tid, name), bound_to(tenant, name), key, value) for tid, tenant, name, key, value in rows]
-
-
-def _rewrite(tx: Tx, before: Sealed, key: str, value: str) -> bool:
-    row = NAMED.lock(tx, *before.place)
-    if row is None or row.value != before.value:
-        return False
-    NAMED.put(tx, row._replace(key=key, value=value))
-    return True
-
-
-SEALED = Kind("secrets", (0, ""), _chunk, _rewrite)
+SEALED = sealed("secrets", NAMED, tables.secrets, "value", bound_to)
