@@ -26,6 +26,7 @@ from penstock.web.compression import compressed
 from penstock.web.errors import PROBLEM_DETAILS, Answer, ErrorRenderer, Headers, ours
 from penstock.web.matching import Paths
 from penstock.web.parsing import Decode, Parameters, form_decoder, idempotency_key, json_decoder
+from penstock.web.patience import Patience
 from penstock.web.revisions import etag, if_match, is_known
 from penstock.web.streaming import Receive, Scope, Send, Streamed
 from penstock.web.transfer import Download, declared_length
@@ -44,6 +45,7 @@ LONGEST_NAMED = 64
 """Characters of it that a log line tells."""
 BODY_SECONDS = 30.0
 """How long a body may take to arrive."""
+_BODIES = Patience()
 
 D = TypeVar("D")
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -484,11 +486,15 @@ async def _read(headers: Mapping[str, str], receive: Receive, limit: int) -> byt
     if declared is not None and declared > limit:
         # What still comes is thrown away by the server; a client that has not much left gets to read the answer.
         raise _too_large(limit, close=declared > 8 * limit)
+    wait = _BODIES.begin(BODY_SECONDS)  # the first byte, too, may be long in coming
     try:
-        async with asyncio.timeout(BODY_SECONDS):  # the first byte, too, may be long in coming
-            return await _collect(receive, limit)
-    except TimeoutError:
+        return await _collect(receive, limit)
+    except asyncio.CancelledError:
+        if not wait.over():
+            raise
         raise Invalid(f"the body did not arrive within {BODY_SECONDS:g} s", close=True) from None
+    finally:
+        _BODIES.end(wait)
 
 
 async def _collect(receive: Receive, limit: int) -> bytes:
