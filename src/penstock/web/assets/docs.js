@@ -270,7 +270,7 @@ function fill(op) {
   if (operation.requestBody) parts.push(...bodyPart(form, operation.requestBody));
   const button = el("button", { type: "button", onclick: () => copy(button, curl.textContent) }, "Copy");
   const tried = el("form", { novalidate: true, onsubmit: (event) => { event.preventDefault(); send(form); } }, parts,
-    el("div", { class: "row" }, el("button", { type: "submit", class: "do" }, "Send"), form.stop, el("span", { class: "soft" }, "Ctrl + Enter")),
+    el("div", { class: "row" }, el("button", { type: "submit", class: "do" }, "Send"), form.stop, el("span", { class: "soft keys" }, "Ctrl + Enter")),
     form.answer, el("div", { class: "row" }, el("h3", {}, "curl"), button), curl);
   tried.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); tried.requestSubmit(); } });
   form.tell = () => { curl.textContent = curlOf(form); for (const { input } of form.fields) input.removeAttribute("aria-invalid"); };
@@ -310,8 +310,8 @@ function lay() {
         if (!op.section.open) return;
         if (op.section.children.length === 1) fill(op);
         history.replaceState(null, "", "#" + operation.operationId);
-      } }, el("summary", {}, verb(), el("code", {}, op.path), el("span", { class: "text" }, operation.summary), operation.security.length ? "" : el("span", { class: "lock" }, "no credential")));
-      op.link = el("a", { href: "#" + operation.operationId, title: operation.summary }, verb(), el("span", {}, operation.summary));
+      } }, el("summary", {}, verb(), el("code", {}, op.path), el("span", { class: "text" }, plain(operation.summary)), operation.security.length ? "" : el("span", { class: "lock" }, "no credential")));
+      op.link = el("a", { href: "#" + operation.operationId, title: plain(operation.summary) }, verb(), el("span", {}, plain(operation.summary)));
       op.text = [op.path, op.method, operation.operationId, operation.summary, operation.description, topic.tag.name].join(" ").toLowerCase();
       op.topic = topic;
       topic.group.append(op.section);
@@ -342,7 +342,7 @@ function follow() {
   for (const each of operations) each.link.toggleAttribute("aria-current", each === op);
 }
 
-function openSign() { byId("sign-trouble").textContent = ""; byId("sign").showModal(); byId("token").focus(); }
+function openSign() { byId("sign-trouble").textContent = ""; byId("sign-out").hidden = !token; byId("sign").showModal(); byId("token").focus(); }
 
 const operationOf = (id) => operations.find((each) => each.operation.operationId === id);
 
@@ -375,6 +375,9 @@ async function signIn(event) {
     byId("sign").close();
   } catch (error) { trouble.textContent = error.message; }
 }
+
+// Summaries are short enough to be read without the marks of code.
+function plain(text) { return text.replaceAll("`", ""); }
 
 function signOut() { token = ""; byId("who").textContent = "Sign in"; byId("sign-form").reset(); byId("sign").close(); }
 
