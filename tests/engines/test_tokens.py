@@ -12,6 +12,7 @@ import time
 
 import pytest
 from joserfc.jwk import ECKey
+from msgspec import structs
 
 from engines.stage import SECRET_KEY, Stage
 from penstock.config import Settings
@@ -20,7 +21,7 @@ from penstock.identity import signed
 from penstock.identity.keys import Keys, encode_key
 from penstock.identity.model import Actor, Kind
 from penstock.identity.tokens import hash_secret
-from penstock.operations import access_keys, applications, named_tokens, people, resealing, signing, users
+from penstock.operations import access_keys, applications, named_tokens, people, resealing, sessions, signing, users
 from penstock.operations import tokens as revoking
 from penstock.store import people as stored_people
 from penstock.wiring.platform import Platform
@@ -513,10 +514,79 @@ def test_a_pair_that_was_chosen_elsewhere_is_made_once(play):
 # -- named tokens ----------------------------------------------------------------------------------------------------
 
 
-async def named(stage, actor, name="script", used=None, **more):
-    view, token = await named_tokens.create(stage.ctx, actor, used, named_tokens.New(name=name, **more))
+async def session_of(stage, actor) -> str:
+    """The secret of a session that the actor calls with."""
+    secret, tid = sessions.new_session_secret(), actor.tenant.tid
+
+    def unit(tx):
+        stage.platform.sessions.open(tx, secret, tid, actor.principal, sessions.Place(), None)
+
+    await stage.store.submit_async(unit)
+    return secret
+
+
+async def named(stage, actor, name="script", used=None, ctx=None, **more):
+    used = used or await session_of(stage, actor)
+    view, token = await named_tokens.create(ctx or stage.ctx, actor, used, named_tokens.New(name=name, **more))
     assert token is not None
     return view, token
+
+
+class Late:
+    """A context or a store: something happens after the call's own checks, and before its unit."""
+
+    def __init__(self, of, meanwhile) -> None:
+        self._of, self._meanwhile = of, meanwhile
+
+    def __getattr__(self, name):
+        return getattr(self._of, name)
+
+    @property
+    def store(self):
+        return Late(self._of.store, self._meanwhile)
+
+    async def once(self, *given):
+        await self._meanwhile()
+        return await self._of.once(*given)
+
+    async def submit_async(self, *given, **more):
+        await self._meanwhile()
+        return await self._of.submit_async(*given, **more)
+
+
+@pytest.mark.parametrize("of", ["session", "token"])
+@pytest.mark.parametrize("end", ["password", "revoked", "itself"])
+def test_a_call_whose_credential_is_ended_meanwhile_makes_no_token(url, of, end):
+    """On PostgreSQL the end comes by another node."""
+
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            credentials = two.platform.credentials
+            if of == "token":
+                used = (await one.platform.credentials.user_token("ann@example.com", PASSWORD)).access_token
+            else:
+                used = await session_of(one, mine.ann)
+
+            async def meanwhile():
+                if end == "password":
+                    change = users.Change(password="another " + PASSWORD)
+                    await users.change(two.ctx, credentials, mine.admin, "ann@example.com", change, None)
+                elif end == "revoked":
+                    await revoking.revoke_user(two.ctx, mine.admin, "ann@example.com")
+                elif of == "token":
+                    await revoking.revoke(two.ctx, mine.ann, used)
+                else:
+                    await two.platform.sessions.log_out(used)
+
+            with pytest.raises(Unauthenticated, match="ended meanwhile"):
+                await named(one, mine.ann, used=used, ctx=Late(one.ctx, meanwhile))
+            assert await one.one("SELECT count(*) FROM tokens WHERE kind = 'named'") == 0
+            other = await session_of(one, mine.admin)
+            with pytest.raises(Unauthenticated, match="ended meanwhile"):
+                await named(one, mine.ann, used=other)  # nor is another's one's own
+
+    asyncio.run(main())
 
 
 def test_a_named_token_is_good_until_it_is_ended(play):
@@ -612,3 +682,22 @@ def test_a_hundredth_token_is_made_once_by_two_who_make_it_at_once(url):
             assert sum(isinstance(each, tuple) for each in found) == 1
 
     asyncio.run(main())
+
+
+def test_only_an_operator_ends_an_operators_tokens(play):
+    async def journey(stage):
+        mine = await tenant(stage)
+        await stage.edit("""UPDATE users SET roles = '["operator"]' WHERE email = 'ann@example.com'""")
+        operator = structs.replace(mine.ann, roles=frozenset({"operator"}))
+        _, token = await named(stage, operator)
+        with pytest.raises(Forbidden, match="operator"):
+            await revoking.revoke_user(stage.ctx, mine.admin, "ann@example.com")
+        assert await who(stage, token)
+        assert await revoking.revoke_user(stage.ctx, operator, "ann@example.com") == 2  # and the session that made it
+        await stage.edit("""UPDATE applications SET roles = '["operator"]' WHERE id = ?""", mine.app)
+        another = structs.replace(mine.admin, principal="app:another")
+        with pytest.raises(Forbidden, match="operator"):
+            await revoking.revoke_application(stage.ctx, another, mine.app)
+        await revoking.revoke_application(stage.ctx, mine.admin, mine.app)  # one's own
+
+    play(journey, running=False)
