@@ -701,3 +701,100 @@ def test_only_an_operator_ends_an_operators_tokens(play):
         await revoking.revoke_application(stage.ctx, mine.admin, mine.app)  # one's own
 
     play(journey, running=False)
+
+
+# -- log-ins beside a change -----------------------------------------------------------------------------------------
+
+
+def ways_in(at, mine):
+    """Every way to log in with what a tenant of a test has, on this node."""
+    credentials, opened = at.platform.credentials, at.platform.sessions
+    return {
+        "password": lambda: credentials.user_token("ann@example.com", PASSWORD),
+        "session": lambda: opened.log_in("ann@example.com", PASSWORD, None, sessions.Place()),
+        "log-in of a dialect": lambda: credentials.open_session("ann@example.com", PASSWORD, b"key"),
+        "secret": lambda: credentials.application_token(mine.app, mine.secret),
+        "secret in a dialect": lambda: credentials.open_session(mine.app, mine.secret, b"key"),
+    }
+
+
+@contextlib.contextmanager
+def interrupted(stage, meanwhile):
+    """Whoever logs in at the node finds that something has happened since the password was looked at."""
+    for each in (stage.platform.credentials, stage.platform.sessions):
+        each._ctx = Late(stage.ctx, meanwhile)
+    try:
+        yield
+    finally:
+        for each in (stage.platform.credentials, stage.platform.sessions):
+            each._ctx = stage.ctx
+
+
+@pytest.mark.parametrize("change", ["another", "disabled", "removed", "tenant"])
+def test_what_is_good_no_more_when_the_unit_runs_logs_nobody_in(url, change):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            for way in ways_in(one, None) if change == "another" else ("password", "secret"):
+                await one.edit("UPDATE users SET email = id || '@example.com'")  # one Ann is enough
+                mine = await tenant(one)
+                app, user = way.startswith("secret"), "ann@example.com"
+
+                async def meanwhile(mine=mine, app=app, user=user):
+                    ctx, credentials, admin = two.ctx, two.platform.credentials, mine.admin
+                    if change == "tenant":
+                        await two.edit("UPDATE tenants SET disabled = 1 WHERE tid = ?", mine.made.tenant.tid)
+                    elif app and change == "another":
+                        await applications.rotate(ctx, admin, mine.app, None, None)
+                    elif app and change == "disabled":
+                        await two.edit("UPDATE applications SET disabled = 1 WHERE id = ?", mine.app)
+                    elif app:
+                        await two.edit("DELETE FROM applications WHERE id = ?", mine.app)
+                    elif change == "removed":
+                        await users.remove(ctx, admin, user, None)
+                    else:
+                        other = (
+                            users.Change(disabled=True)
+                            if change == "disabled"
+                            else users.Change(password=PASSWORD + "!")
+                        )
+                        await users.change(ctx, credentials, admin, user, other, None)
+
+                refused = one.platform.credentials.figures.refused
+                with interrupted(one, meanwhile), pytest.raises(Unauthenticated, match=r"no (user|application) with"):
+                    await ways_in(one, mine)[way]()
+                assert one.platform.credentials.figures.refused == refused + 1
+                for table in ("tokens", "sessions"):
+                    of = (f"SELECT count(*) FROM {table} WHERE tid = ?", mine.made.tenant.tid)
+                    assert await one.one(*of) == 0, (way, table)
+
+    asyncio.run(main())
+
+
+def test_an_old_secret_that_is_still_good_logs_in_beside_a_rotation(url):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            now = await one.store.async_read(lambda read: read.now())
+
+            async def meanwhile():
+                await applications.rotate(two.ctx, mine.admin, mine.app, now + 3_600_000, None)
+
+            with interrupted(one, meanwhile):
+                token = await mine.token(one)
+            assert await who(two, token) == f"app:{mine.app}"
+
+    asyncio.run(main())
+
+
+def test_no_token_of_the_secret_before_is_left_by_a_rotation_whatever_the_order(url):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            for _ in range(6):
+                mine = await tenant(one)
+                asked = (mine.token(one) for _ in range(5))
+                rotation = applications.rotate(two.ctx, mine.admin, mine.app, None, None)
+                found = await asyncio.gather(*asked, rotation, return_exceptions=True)
+                assert all(isinstance(each, Unauthenticated | str | tuple) for each in found), found
+                assert await one.one("SELECT count(*) FROM tokens WHERE principal = ?", f"app:{mine.app}") == 0
+
+    asyncio.run(main())

@@ -68,6 +68,9 @@ def require_unused(tx: Tx, tid: int, grantee: str, what: str, instead: str) -> N
 
 
 def lock_out(tx: Tx, tid: int, principal: str, *, but: str = "") -> None:
-    """Tokens and sessions of the principal are good no more, all but the one with this hash."""
+    """Tokens and sessions of the principal are good no more, all but the one with this hash; a log-in by what is taken from them
+    is one of these, or refused.
+    """
+    people.lock(tx, tid, principal)
     people.revoke(tx, tid, principal, but=but)
     sessions.close_all(tx, tid, principal, but=but)

@@ -80,33 +80,34 @@ class Credentials:
     async def application_token(self, id: str, secret: str, address: str = "") -> Token:
         """A token for an application's id and secret. Raises: Unauthenticated, LimitExceeded."""
         found = await self._application(id, secret, address)
-        return await self._issue(found.tid, f"app:{found.id}", {"client_id": found.id})
+        return await self._issue(found, f"app:{found.id}", {"client_id": found.id})
 
     async def _application(self, id: str, secret: str, address: str) -> people.Secret:
+        """`hash` is the one of what was given: of the secret, or of the one before."""
+
         async def check() -> people.Secret | None:
             found = await self._ctx.store.async_read(lambda read: people.application(read, id))
             given = hash_secret(secret)
             good = found is not None and _is_secret(found, given)
-            return found if found is not None and good and not found.disabled else None
+            return found._replace(hash=given) if found is not None and good and not found.disabled else None
 
         found = None
         if len(id) <= LONGEST_PASSWORD and len(secret) <= LONGEST_PASSWORD:
             found = await self.limits.guard(f"app:{id}", address, check)
         if found is None:
-            self.figures.refused += 1
-            raise Unauthenticated("no application with this id and secret")
+            raise self.refused("app:")
         return found
 
     async def user_token(self, email: str, password: str, address: str = "") -> Token:
-        """A token for a user's e-mail address and password.
+        """A token for a user's e-mail address and password; where it fits in several tenants, of the oldest of them.
 
         Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked, or have been wrong.
         """
         user = (await self.users_of(email, password, address))[0]
-        return await self._issue(user.tid, f"user:{user.id}", {})
+        return await self._issue(user, f"user:{user.id}", {})
 
     async def users_of(self, email: str, password: str, address: str, tenant: str | None = None) -> list[people.Secret]:
-        """Who this password fits: one user, or more where the same person is in several tenants.
+        """Who this password fits: one user, or more where the same person is in several tenants, by `tid`.
 
         Raises: Unauthenticated, LimitExceeded.
         """
@@ -129,9 +130,15 @@ class Credentials:
                 f"user:{asked}", address, check, tenant=tenant, whole=lambda fitting: len(fitting) == len(candidates)
             )
         if fitting is None:
-            self.figures.refused += 1
-            raise Unauthenticated("no user with this e-mail address and password")
+            raise self.refused("user:")
         return fitting
+
+    def refused(self, principal: str) -> Unauthenticated:
+        """What to raise where a password or secret is not good; counted."""
+        self.figures.refused += 1
+        if principal.startswith("user:"):
+            return Unauthenticated("no user with this e-mail address and password")
+        return Unauthenticated("no application with this id and secret")
 
     async def hash_password(self, password: str, pointer: str = "/password") -> str:
         """What is kept of a new password. Raises: Invalid for one too short or too long, LimitExceeded."""
@@ -173,7 +180,7 @@ class Credentials:
         else:
             who = await self._application(name, secret, address)
             principal, more = f"app:{who.id}", {"client_id": who.id, "name": who.name, "sid": id}
-        made = await self._issue(who.tid, principal, more, held_tokens.SESSION)
+        made = await self._issue(who, principal, more, held_tokens.SESSION)
         token = made.access_token
         return Session(id, token, proof(f"session {id}", key), who.name, await self.authenticate(token))
 
@@ -186,7 +193,11 @@ class Credentials:
             raise Unauthenticated("the session is not valid (any more)")
         return Session(id, token, known, str(claims.get("name")), await self.authenticate(token))
 
-    async def _issue(self, tid: int, principal: str, more: dict[str, str], kind: str = held_tokens.ACCESS) -> Token:
+    async def _issue(
+        self, proved: people.Secret, principal: str, more: dict[str, str], kind: str = held_tokens.ACCESS
+    ) -> Token:
+        """`proved`: whose password or secret was found good. Raises: Unauthenticated where it is so no more."""
+        tid, good = proved.tid, proved.hash or ""
         tenant, now = await self._ctx.store.async_read(lambda read: (people.public_id(read, tid), read.now()))
         id, begins = new_uuid(), now // 1000
         ends = begins + self._seconds
@@ -195,11 +206,15 @@ class Credentials:
         hashed = hash_secret(token)
         issued = {"audience": AUDIENCE, "expires_in": self._seconds, "id": id}
 
-        def unit(tx: Tx) -> None:
+        def unit(tx: Tx) -> bool:
+            if not people.is_good(tx, tid, principal, good):
+                return False
             people.add_token(tx, hashed, tid, principal, AUDIENCE, ends * 1000 - tx.now, id=id, kind=kind)
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
+            return True
 
-        await self._ctx.store.submit_async(unit)
+        if not await self._ctx.store.submit_async(unit):
+            raise self.refused(principal)
         self.figures.log_ins += 1
         return Token(token, self._seconds)
 

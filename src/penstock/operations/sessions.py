@@ -92,12 +92,16 @@ class Sessions:
             codes = ", ".join(sorted(user.tenant for user in fitting))
             raise Conflict(f"this address and password are good in several tenants: say which, of {codes}")
         (user,) = fitting
-        secret = new_session_secret()
+        secret, principal, good = new_session_secret(), f"user:{user.id}", user.hash or ""
 
-        def unit(tx: Tx) -> str:
-            return self.open(tx, secret, user.tid, f"user:{user.id}", place, None)
+        def unit(tx: Tx) -> bool:
+            if not people.is_good(tx, user.tid, principal, good):
+                return False
+            self.open(tx, secret, user.tid, principal, place, None)
+            return True
 
-        await self._ctx.store.submit_async(unit)
+        if not await self._ctx.store.submit_async(unit):
+            raise self._credentials.refused(principal)
         return Opened(secret, await self.authenticate(secret))
 
     def open(self, tx: Tx, secret: str, tid: int, principal: str, place: Place, provider: str | None) -> str:
