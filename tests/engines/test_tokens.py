@@ -798,3 +798,39 @@ def test_no_token_of_the_secret_before_is_left_by_a_rotation_whatever_the_order(
                 assert await one.one("SELECT count(*) FROM tokens WHERE principal = ?", f"app:{mine.app}") == 0
 
     asyncio.run(main())
+
+
+def test_an_access_key_is_renamed_beside_its_encryption_anew(postgres_url):
+    """Of the row a change has read, it writes what it changes alone: what another node has written since stays."""
+    new = encode_key(os.urandom(32))
+
+    class Held:
+        def __init__(self, ctx) -> None:
+            self.store, self._ctx = ctx.store, ctx
+
+        async def once(self, actor, key, request, unit, kind):
+            def slow(tx):
+                made = unit(tx)
+                both = Keys.parse(f"{new},{SECRET_KEY}")
+                done.append(asyncio.run_coroutine_threadsafe(resealing.rotate(two.store, both), loop).result(20)[0])
+                return made
+
+            return await self._ctx.store.submit_async(slow), False
+
+    done: list = []
+
+    async def main():
+        nonlocal loop, two
+        loop = asyncio.get_running_loop()
+        async with two_nodes(postgres_url) as (one, two):
+            mine = await tenant(one)
+            made, sk = await access_keys.create(one.ctx, mine.admin, mine.app, "before")
+            change = access_keys.Change(name="after", disabled=False)
+            await access_keys.change(Held(one.ctx), mine.admin, mine.app, made.ak, change)
+            assert done[0]["access keys"] == 1
+            one.ctx.keys = Keys.parse(new)
+            assert (await one.platform.credentials.access_key(made.ak))[0] == sk
+            assert await one.one("SELECT name FROM access_keys") == "after"
+
+    loop = two = None
+    asyncio.run(main())

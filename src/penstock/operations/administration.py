@@ -43,6 +43,13 @@ def require_operator_for(actor: Actor, *roles: Sequence[str]) -> None:
         )
 
 
+def gains_operator(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a principal becomes an operator. Until now administrators of its tenant could make credentials of it: none of
+    them may become an operator's.
+    """
+    return OPERATOR in after and OPERATOR not in before
+
+
 def keep_an_administrator(tx: Tx, leaving: UserRow | ApplicationRow) -> None:
     """Somebody must be left to administrate the tenant; a person, where there has been one.
 
