@@ -20,8 +20,18 @@ from penstock.errors import Conflict, Forbidden, Invalid, NotFound, PenstockErro
 from penstock.identity import signed
 from penstock.identity.keys import Keys, encode_key
 from penstock.identity.model import Actor, Kind
-from penstock.identity.tokens import hash_secret
-from penstock.operations import access_keys, applications, named_tokens, people, resealing, sessions, signing, users
+from penstock.identity.tokens import hash_secret, proof
+from penstock.operations import (
+    access_keys,
+    applications,
+    believing,
+    named_tokens,
+    people,
+    resealing,
+    sessions,
+    signing,
+    users,
+)
 from penstock.operations import tokens as revoking
 from penstock.store import people as stored_people
 from penstock.wiring.platform import Platform
@@ -834,3 +844,128 @@ def test_an_access_key_is_renamed_beside_its_encryption_anew(postgres_url):
 
     loop = two = None
     asyncio.run(main())
+
+
+# -- what is remembered ----------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_one_token_or_session_is_heard_everywhere_and_empties_no_memory(url, monkeypatch):
+    monkeypatch.setattr(believing, "SECONDS", 3600.0)  # only a notice tells
+
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            kept, kept_session = await mine.token(), await session_of(one, mine.ann)
+
+            async def log_out(cookie):
+                await one.platform.sessions.log_out(cookie)
+
+            async def close(cookie):
+                await one.platform.sessions.close_own(mine.ann, (await one.platform.sessions.authenticate(cookie)).id)
+
+            async def replace(cookie):
+                place = sessions.Place(replaced=cookie)
+                await one.platform.sessions.log_in("ann@example.com", PASSWORD, None, place)
+
+            async def revoke(token):
+                await revoking.revoke(one.ctx, mine.ann, token)
+
+            async def remove(token):
+                id = (await one.rows("SELECT id FROM tokens WHERE token_hash = ?", hash_secret(token)))[0][0]
+                await named_tokens.remove(one.ctx, mine.ann, id)
+
+            for end in (log_out, close, replace, revoke, remove):
+                of_browser = end in (log_out, close, replace)
+                text = await session_of(one, mine.ann) if of_browser else (await named(one, mine.ann))[1]
+
+                async def ask(node, secret, of_browser=of_browser):
+                    known = node.platform.sessions if of_browser else node.platform.credentials
+                    return await known.authenticate(secret)
+
+                async def refused(node, ask=ask, text=text):
+                    try:
+                        await ask(node, text)
+                    except Unauthenticated:
+                        return True
+                    return False
+
+                for node in (one, two):
+                    await ask(node, text)
+                    await node.platform.credentials.authenticate(kept)
+                    await node.platform.sessions.authenticate(kept_session)
+                await end(text)
+                assert await refused(one)
+                await two.until(lambda refused=refused: refused(two))
+                for node in (one, two):
+                    figures = node.platform.credentials.figures
+                    misses, hits = figures.misses, figures.hits
+                    await node.platform.credentials.authenticate(kept)
+                    await node.platform.sessions.authenticate(kept_session)
+                    assert (figures.misses, figures.hits) == (misses, hits + 2), end
+
+    asyncio.run(main())
+
+
+def test_what_was_looked_up_before_an_end_is_not_believed_after_it(play):
+    """However many have ended since."""
+
+    async def journey(stage):
+        changes = stage.platform.credentials.changes
+        believed = believing.Believed(changes)
+        asked = changes.asked()
+        changes._heard(["token:mine"])
+        believed.keep("mine", 1, "found", asked)
+        believed.keep("other", 1, "found", asked)
+        assert (believed.get("mine"), believed.get("other")) == (None, "found")
+        changes._heard([f"session:{number}" for number in range(believing.MOST)])
+        assert len(changes.ended) <= believing.MOST
+        assert believed.get("mine") is None
+        believed.keep("mine", 1, "found", changes.asked())
+        assert believed.get("mine") == "found"
+
+    play(journey, running=False)
+
+
+def test_sessions_are_counted_as_log_ins_are(play):
+    async def journey(stage):
+        await tenant(stage)
+        figures, opened = stage.platform.credentials.figures, stage.platform.sessions
+        cookie = (await opened.log_in("ann@example.com", PASSWORD, None, sessions.Place())).secret
+        with pytest.raises(Unauthenticated):
+            await opened.log_in("ann@example.com", "wrong password", None, sessions.Place())
+        assert (figures.log_ins, figures.refused, figures.misses, figures.hits) == (1, 1, 1, 0)
+        await opened.authenticate(cookie)
+        assert (figures.misses, figures.hits) == (1, 1)
+
+    play(journey, running=False)
+
+
+def test_a_dialects_session_is_verified_once_and_remembered(play):
+    async def journey(stage):
+        await tenant(stage)
+        credentials, signs = stage.platform.credentials, stage.platform.signing
+        made = await credentials.open_session("ann@example.com", PASSWORD, b"key")
+        checked, check = [], signs.check
+
+        async def counted(token):
+            checked.append(token)
+            return await check(token)
+
+        signs.check = counted
+        credentials._tokens._known.clear()
+        for _ in range(3):
+            assert await credentials.session(made.token, made.proof, b"key") == made
+            with pytest.raises(Unauthenticated):
+                await credentials.session(made.token, "another proof", b"key")
+        assert len(checked) == 1
+        await revoking.revoke(stage.ctx, made.actor, made.token)
+        with pytest.raises(Unauthenticated):
+            await credentials.session(made.token, made.proof, b"key")
+        plain = (await credentials.user_token("ann@example.com", PASSWORD)).access_token
+        with pytest.raises(Unauthenticated):  # names no session
+            await credentials.session(plain, credentials_proof(""), b"key")
+
+    def credentials_proof(id):
+        return proof(f"session {id}", b"key")
+
+    play(journey, running=False)

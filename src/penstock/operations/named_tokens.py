@@ -160,7 +160,7 @@ async def remove(ctx: Context, actor: Actor, id: str, key: str | None = None) ->
             raise NotFound("token", id)
         hashed, name, kind = found
         people.drop_token(tx, hashed)
-        people.changed(tx, tid)
+        people.token_ended(tx, hashed)
         who, _, subject = principal.partition(":")
         told = {"tokens": 1, "id": id, "kind": kind, "name": name}
         journal.record(tx, tid, principal, "tokens.revoked", "user" if who == "user" else "application", subject, told)

@@ -22,7 +22,7 @@ async def revoke(ctx: Context, actor: Actor, token: str) -> None:
         if principal is None:
             return
         people.drop_token(tx, hashed)
-        people.changed(tx, tid)
+        people.token_ended(tx, hashed)
         _record(tx, actor, principal, 1)
 
     await ctx.store.submit_async(unit)

@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 CHANGED = "who"
 """Of the notice that a tenant's people have changed: `who:TID`."""
+ENDED = ("token", "session")
+"""Of the notices that one has been ended: `token:HASH`, `session:HASH`."""
 
 
 class Secret(NamedTuple):
@@ -419,6 +421,15 @@ def drop_token(tx: Tx, token_hash: str) -> None:
 def changed(tx: Tx, tid: int) -> None:
     """What nodes remember of who somebody is must be looked up again."""
     tx.notify(f"{CHANGED}:{tid}")
+
+
+def token_ended(tx: Tx, token_hash: str) -> None:
+    """What nodes remember of this token is so no more."""
+    tx.notify(f"{ENDED[0]}:{token_hash}")
+
+
+def session_ended(tx: Tx, session_hash: str) -> None:
+    tx.notify(f"{ENDED[1]}:{session_hash}")
 
 
 def forget_tokens(tx: Tx, before: int, most: int) -> int:
