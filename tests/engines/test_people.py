@@ -6,13 +6,24 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from engines.stage import Stage, graph, job
 from penstock.core.approval import Approval, Decision
 from penstock.core.requests import Filter, UserFilter
-from penstock.errors import AlreadyExists, Conflict, PenstockError, Stale, WrongState
+from penstock.errors import AlreadyExists, Conflict, PenstockError, Stale, Unauthenticated, WrongState
 from penstock.identity.model import Actor, Kind
-from penstock.operations import applications, approval, groups, permissions, reading, tenants, users
+from penstock.operations import (
+    applications,
+    approval,
+    groups,
+    named_tokens,
+    permissions,
+    reading,
+    sessions,
+    tenants,
+    users,
+)
 from penstock.operations.people import Credentials
 from penstock.operations.users import Change, NewUser
 
@@ -287,3 +298,53 @@ async def processes_of(stage: Stage, actor: Actor) -> list[str]:
     for each in page.items:
         await reading.get(stage.ctx, actor, each.id)
     return [each.id for each in page.items]
+
+
+@pytest.mark.parametrize("given", [{}, {"password": "another " + PASSWORD}])
+def test_who_becomes_an_operator_keeps_no_credential_of_before(play, given):
+    """An administrator of the tenant could have made each of them."""
+
+    async def journey(stage: Stage) -> None:
+        people = People(stage)
+        operator = structs.replace(people.root, roles=frozenset({"admin", "operator"}))
+        await people.user("ann@x.y", password=PASSWORD, roles=["admin"])
+        token = await people.login("ann@x.y")
+        ann = await people.credentials.authenticate(token)
+        named = named_tokens.New(name="planted")
+        _, planted = await named_tokens.create(stage.ctx, ann, token, named)
+        cookie = (await stage.platform.sessions.log_in("ann@x.y", PASSWORD, None, sessions.Place())).secret
+        change = Change(roles=["admin", "operator"], **given)
+        made = await users.change(stage.ctx, people.credentials, operator, "ann@x.y", change, None)
+        assert made.account.password is bool(given)
+        for text in (token, planted):
+            with pytest.raises(Unauthenticated):
+                await people.credentials.authenticate(text or "")
+        with pytest.raises(Unauthenticated):
+            await stage.platform.sessions.authenticate(cookie)
+        with pytest.raises(Unauthenticated):
+            await people.login("ann@x.y")
+        told = await stage.rows("SELECT data FROM journal WHERE type = 'user.changed'")
+        assert f'"password":{str(bool(given)).lower()}' in told[0][0].replace(" ", "")
+        if given:
+            kept = (await people.credentials.user_token("ann@x.y", given["password"])).access_token
+            again = Change(roles=["operator"], name="Ann")  # who is one stays logged in
+            await people.user("bob@x.y", roles=["admin"])
+            await users.change(stage.ctx, people.credentials, operator, "ann@x.y", again, None)
+            assert (await people.credentials.authenticate(kept)).roles == {"operator"}
+
+    play(journey, running=False)
+
+
+def test_an_application_that_is_there_becomes_no_operator(play):
+    async def journey(stage: Stage) -> None:
+        people = People(stage)
+        operator = structs.replace(people.root, roles=frozenset({"admin", "operator"}))
+        made, _ = await applications.create(stage.ctx, people.root, "app", [])
+        with pytest.raises(Conflict, match="make a new one"):
+            await applications.change(stage.ctx, operator, made.id, applications.Change(roles=["operator"]), None)
+        assert (await applications.get(stage.ctx, people.root, made.id)).roles == []
+        new, _ = await applications.create(stage.ctx, operator, "new", ["operator"])
+        change = applications.Change(name="renamed", roles=["admin", "operator"])
+        assert (await applications.change(stage.ctx, operator, new.id, change, None)).name == "renamed"
+
+    play(journey, running=False)

@@ -12,6 +12,7 @@ import time
 
 import pytest
 from joserfc.jwk import ECKey
+from msgspec import structs
 
 from engines.stage import SECRET_KEY, Stage
 from penstock.config import Settings
@@ -19,8 +20,18 @@ from penstock.errors import Conflict, Forbidden, Invalid, NotFound, PenstockErro
 from penstock.identity import signed
 from penstock.identity.keys import Keys, encode_key
 from penstock.identity.model import Actor, Kind
-from penstock.identity.tokens import hash_secret
-from penstock.operations import access_keys, applications, named_tokens, people, resealing, signing, users
+from penstock.identity.tokens import hash_secret, proof
+from penstock.operations import (
+    access_keys,
+    applications,
+    believing,
+    named_tokens,
+    people,
+    resealing,
+    sessions,
+    signing,
+    users,
+)
 from penstock.operations import tokens as revoking
 from penstock.store import people as stored_people
 from penstock.wiring.platform import Platform
@@ -513,10 +524,79 @@ def test_a_pair_that_was_chosen_elsewhere_is_made_once(play):
 # -- named tokens ----------------------------------------------------------------------------------------------------
 
 
-async def named(stage, actor, name="script", used=None, **more):
-    view, token = await named_tokens.create(stage.ctx, actor, used, named_tokens.New(name=name, **more))
+async def session_of(stage, actor) -> str:
+    """The secret of a session that the actor calls with."""
+    secret, tid = sessions.new_session_secret(), actor.tenant.tid
+
+    def unit(tx):
+        stage.platform.sessions.open(tx, secret, tid, actor.principal, sessions.Place(), None)
+
+    await stage.store.submit_async(unit)
+    return secret
+
+
+async def named(stage, actor, name="script", used=None, ctx=None, **more):
+    used = used or await session_of(stage, actor)
+    view, token = await named_tokens.create(ctx or stage.ctx, actor, used, named_tokens.New(name=name, **more))
     assert token is not None
     return view, token
+
+
+class Late:
+    """A context or a store: something happens after the call's own checks, and before its unit."""
+
+    def __init__(self, of, meanwhile) -> None:
+        self._of, self._meanwhile = of, meanwhile
+
+    def __getattr__(self, name):
+        return getattr(self._of, name)
+
+    @property
+    def store(self):
+        return Late(self._of.store, self._meanwhile)
+
+    async def once(self, *given):
+        await self._meanwhile()
+        return await self._of.once(*given)
+
+    async def submit_async(self, *given, **more):
+        await self._meanwhile()
+        return await self._of.submit_async(*given, **more)
+
+
+@pytest.mark.parametrize("of", ["session", "token"])
+@pytest.mark.parametrize("end", ["password", "revoked", "itself"])
+def test_a_call_whose_credential_is_ended_meanwhile_makes_no_token(url, of, end):
+    """On PostgreSQL the end comes by another node."""
+
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            credentials = two.platform.credentials
+            if of == "token":
+                used = (await one.platform.credentials.user_token("ann@example.com", PASSWORD)).access_token
+            else:
+                used = await session_of(one, mine.ann)
+
+            async def meanwhile():
+                if end == "password":
+                    change = users.Change(password="another " + PASSWORD)
+                    await users.change(two.ctx, credentials, mine.admin, "ann@example.com", change, None)
+                elif end == "revoked":
+                    await revoking.revoke_user(two.ctx, mine.admin, "ann@example.com")
+                elif of == "token":
+                    await revoking.revoke(two.ctx, mine.ann, used)
+                else:
+                    await two.platform.sessions.log_out(used)
+
+            with pytest.raises(Unauthenticated, match="ended meanwhile"):
+                await named(one, mine.ann, used=used, ctx=Late(one.ctx, meanwhile))
+            assert await one.one("SELECT count(*) FROM tokens WHERE kind = 'named'") == 0
+            other = await session_of(one, mine.admin)
+            with pytest.raises(Unauthenticated, match="ended meanwhile"):
+                await named(one, mine.ann, used=other)  # nor is another's one's own
+
+    asyncio.run(main())
 
 
 def test_a_named_token_is_good_until_it_is_ended(play):
@@ -612,3 +692,280 @@ def test_a_hundredth_token_is_made_once_by_two_who_make_it_at_once(url):
             assert sum(isinstance(each, tuple) for each in found) == 1
 
     asyncio.run(main())
+
+
+def test_only_an_operator_ends_an_operators_tokens(play):
+    async def journey(stage):
+        mine = await tenant(stage)
+        await stage.edit("""UPDATE users SET roles = '["operator"]' WHERE email = 'ann@example.com'""")
+        operator = structs.replace(mine.ann, roles=frozenset({"operator"}))
+        _, token = await named(stage, operator)
+        with pytest.raises(Forbidden, match="operator"):
+            await revoking.revoke_user(stage.ctx, mine.admin, "ann@example.com")
+        assert await who(stage, token)
+        assert await revoking.revoke_user(stage.ctx, operator, "ann@example.com") == 2  # and the session that made it
+        await stage.edit("""UPDATE applications SET roles = '["operator"]' WHERE id = ?""", mine.app)
+        another = structs.replace(mine.admin, principal="app:another")
+        with pytest.raises(Forbidden, match="operator"):
+            await revoking.revoke_application(stage.ctx, another, mine.app)
+        await revoking.revoke_application(stage.ctx, mine.admin, mine.app)  # one's own
+
+    play(journey, running=False)
+
+
+# -- log-ins beside a change -----------------------------------------------------------------------------------------
+
+
+def ways_in(at, mine):
+    """Every way to log in with what a tenant of a test has, on this node."""
+    credentials, opened = at.platform.credentials, at.platform.sessions
+    return {
+        "password": lambda: credentials.user_token("ann@example.com", PASSWORD),
+        "session": lambda: opened.log_in("ann@example.com", PASSWORD, None, sessions.Place()),
+        "log-in of a dialect": lambda: credentials.open_session("ann@example.com", PASSWORD, b"key"),
+        "secret": lambda: credentials.application_token(mine.app, mine.secret),
+        "secret in a dialect": lambda: credentials.open_session(mine.app, mine.secret, b"key"),
+    }
+
+
+@contextlib.contextmanager
+def interrupted(stage, meanwhile):
+    """Whoever logs in at the node finds that something has happened since the password was looked at."""
+    for each in (stage.platform.credentials, stage.platform.sessions):
+        each._ctx = Late(stage.ctx, meanwhile)
+    try:
+        yield
+    finally:
+        for each in (stage.platform.credentials, stage.platform.sessions):
+            each._ctx = stage.ctx
+
+
+@pytest.mark.parametrize("change", ["another", "disabled", "removed", "tenant"])
+def test_what_is_good_no_more_when_the_unit_runs_logs_nobody_in(url, change):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            for way in ways_in(one, None) if change == "another" else ("password", "secret"):
+                await one.edit("UPDATE users SET email = id || '@example.com'")  # one Ann is enough
+                mine = await tenant(one)
+                app, user = way.startswith("secret"), "ann@example.com"
+
+                async def meanwhile(mine=mine, app=app, user=user):
+                    ctx, credentials, admin = two.ctx, two.platform.credentials, mine.admin
+                    if change == "tenant":
+                        await two.edit("UPDATE tenants SET disabled = 1 WHERE tid = ?", mine.made.tenant.tid)
+                    elif app and change == "another":
+                        await applications.rotate(ctx, admin, mine.app, None, None)
+                    elif app and change == "disabled":
+                        await two.edit("UPDATE applications SET disabled = 1 WHERE id = ?", mine.app)
+                    elif app:
+                        await two.edit("DELETE FROM applications WHERE id = ?", mine.app)
+                    elif change == "removed":
+                        await users.remove(ctx, admin, user, None)
+                    else:
+                        other = (
+                            users.Change(disabled=True)
+                            if change == "disabled"
+                            else users.Change(password=PASSWORD + "!")
+                        )
+                        await users.change(ctx, credentials, admin, user, other, None)
+
+                refused = one.platform.credentials.figures.refused
+                with interrupted(one, meanwhile), pytest.raises(Unauthenticated, match=r"no (user|application) with"):
+                    await ways_in(one, mine)[way]()
+                assert one.platform.credentials.figures.refused == refused + 1
+                for table in ("tokens", "sessions"):
+                    of = (f"SELECT count(*) FROM {table} WHERE tid = ?", mine.made.tenant.tid)
+                    assert await one.one(*of) == 0, (way, table)
+
+    asyncio.run(main())
+
+
+def test_an_old_secret_that_is_still_good_logs_in_beside_a_rotation(url):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            now = await one.store.async_read(lambda read: read.now())
+
+            async def meanwhile():
+                await applications.rotate(two.ctx, mine.admin, mine.app, now + 3_600_000, None)
+
+            with interrupted(one, meanwhile):
+                token = await mine.token(one)
+            assert await who(two, token) == f"app:{mine.app}"
+
+    asyncio.run(main())
+
+
+def test_no_token_of_the_secret_before_is_left_by_a_rotation_whatever_the_order(url):
+    async def main():
+        async with two_nodes(url) as (one, two):
+            for _ in range(6):
+                mine = await tenant(one)
+                asked = (mine.token(one) for _ in range(5))
+                rotation = applications.rotate(two.ctx, mine.admin, mine.app, None, None)
+                found = await asyncio.gather(*asked, rotation, return_exceptions=True)
+                assert all(isinstance(each, Unauthenticated | str | tuple) for each in found), found
+                assert await one.one("SELECT count(*) FROM tokens WHERE principal = ?", f"app:{mine.app}") == 0
+
+    asyncio.run(main())
+
+
+def test_an_access_key_is_renamed_beside_its_encryption_anew(postgres_url):
+    """Of the row a change has read, it writes what it changes alone: what another node has written since stays."""
+    new = encode_key(os.urandom(32))
+
+    class Held:
+        def __init__(self, ctx) -> None:
+            self.store, self._ctx = ctx.store, ctx
+
+        async def once(self, actor, key, request, unit, kind):
+            def slow(tx):
+                made = unit(tx)
+                both = Keys.parse(f"{new},{SECRET_KEY}")
+                done.append(asyncio.run_coroutine_threadsafe(resealing.rotate(two.store, both), loop).result(20)[0])
+                return made
+
+            return await self._ctx.store.submit_async(slow), False
+
+    done: list = []
+
+    async def main():
+        nonlocal loop, two
+        loop = asyncio.get_running_loop()
+        async with two_nodes(postgres_url) as (one, two):
+            mine = await tenant(one)
+            made, sk = await access_keys.create(one.ctx, mine.admin, mine.app, "before")
+            change = access_keys.Change(name="after", disabled=False)
+            await access_keys.change(Held(one.ctx), mine.admin, mine.app, made.ak, change)
+            assert done[0]["access keys"] == 1
+            one.ctx.keys = Keys.parse(new)
+            assert (await one.platform.credentials.access_key(made.ak))[0] == sk
+            assert await one.one("SELECT name FROM access_keys") == "after"
+
+    loop = two = None
+    asyncio.run(main())
+
+
+# -- what is remembered ----------------------------------------------------------------------------------------------
+
+
+def test_the_end_of_one_token_or_session_is_heard_everywhere_and_empties_no_memory(url, monkeypatch):
+    monkeypatch.setattr(believing, "SECONDS", 3600.0)  # only a notice tells
+
+    async def main():
+        async with two_nodes(url) as (one, two):
+            mine = await tenant(one)
+            kept, kept_session = await mine.token(), await session_of(one, mine.ann)
+
+            async def log_out(cookie):
+                await one.platform.sessions.log_out(cookie)
+
+            async def close(cookie):
+                await one.platform.sessions.close_own(mine.ann, (await one.platform.sessions.authenticate(cookie)).id)
+
+            async def replace(cookie):
+                place = sessions.Place(replaced=cookie)
+                await one.platform.sessions.log_in("ann@example.com", PASSWORD, None, place)
+
+            async def revoke(token):
+                await revoking.revoke(one.ctx, mine.ann, token)
+
+            async def remove(token):
+                id = (await one.rows("SELECT id FROM tokens WHERE token_hash = ?", hash_secret(token)))[0][0]
+                await named_tokens.remove(one.ctx, mine.ann, id)
+
+            for end in (log_out, close, replace, revoke, remove):
+                of_browser = end in (log_out, close, replace)
+                text = await session_of(one, mine.ann) if of_browser else (await named(one, mine.ann))[1]
+
+                async def ask(node, secret, of_browser=of_browser):
+                    known = node.platform.sessions if of_browser else node.platform.credentials
+                    return await known.authenticate(secret)
+
+                async def refused(node, ask=ask, text=text):
+                    try:
+                        await ask(node, text)
+                    except Unauthenticated:
+                        return True
+                    return False
+
+                for node in (one, two):
+                    await ask(node, text)
+                    await node.platform.credentials.authenticate(kept)
+                    await node.platform.sessions.authenticate(kept_session)
+                await end(text)
+                assert await refused(one)
+                await two.until(lambda refused=refused: refused(two))
+                for node in (one, two):
+                    figures = node.platform.credentials.figures
+                    misses, hits = figures.misses, figures.hits
+                    await node.platform.credentials.authenticate(kept)
+                    await node.platform.sessions.authenticate(kept_session)
+                    assert (figures.misses, figures.hits) == (misses, hits + 2), end
+
+    asyncio.run(main())
+
+
+def test_what_was_looked_up_before_an_end_is_not_believed_after_it(play):
+    """However many have ended since."""
+
+    async def journey(stage):
+        changes = stage.platform.credentials.changes
+        believed = believing.Believed(changes)
+        asked = changes.asked()
+        changes._heard(["token:mine"])
+        believed.keep("mine", 1, "found", asked)
+        believed.keep("other", 1, "found", asked)
+        assert (believed.get("mine"), believed.get("other")) == (None, "found")
+        changes._heard([f"session:{number}" for number in range(believing.MOST)])
+        assert len(changes.ended) <= believing.MOST
+        assert believed.get("mine") is None
+        believed.keep("mine", 1, "found", changes.asked())
+        assert believed.get("mine") == "found"
+
+    play(journey, running=False)
+
+
+def test_sessions_are_counted_as_log_ins_are(play):
+    async def journey(stage):
+        await tenant(stage)
+        figures, opened = stage.platform.credentials.figures, stage.platform.sessions
+        cookie = (await opened.log_in("ann@example.com", PASSWORD, None, sessions.Place())).secret
+        with pytest.raises(Unauthenticated):
+            await opened.log_in("ann@example.com", "wrong password", None, sessions.Place())
+        assert (figures.log_ins, figures.refused, figures.misses, figures.hits) == (1, 1, 1, 0)
+        await opened.authenticate(cookie)
+        assert (figures.misses, figures.hits) == (1, 1)
+
+    play(journey, running=False)
+
+
+def test_a_dialects_session_is_verified_once_and_remembered(play):
+    async def journey(stage):
+        await tenant(stage)
+        credentials, signs = stage.platform.credentials, stage.platform.signing
+        made = await credentials.open_session("ann@example.com", PASSWORD, b"key")
+        checked, check = [], signs.check
+
+        async def counted(token):
+            checked.append(token)
+            return await check(token)
+
+        signs.check = counted
+        credentials._tokens._known.clear()
+        for _ in range(3):
+            assert await credentials.session(made.token, made.proof, b"key") == made
+            with pytest.raises(Unauthenticated):
+                await credentials.session(made.token, "another proof", b"key")
+        assert len(checked) == 1
+        await revoking.revoke(stage.ctx, made.actor, made.token)
+        with pytest.raises(Unauthenticated):
+            await credentials.session(made.token, made.proof, b"key")
+        plain = (await credentials.user_token("ann@example.com", PASSWORD)).access_token
+        with pytest.raises(Unauthenticated):  # names no session
+            await credentials.session(plain, credentials_proof(""), b"key")
+
+    def credentials_proof(id):
+        return proof(f"session {id}", b"key")
+
+    play(journey, running=False)

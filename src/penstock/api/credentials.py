@@ -11,6 +11,7 @@ from penstock.api.mapping import parse_moment
 from penstock.core.durations import format_time
 from penstock.errors import Conflict, Forbidden, NotFound
 from penstock.operations import access_keys, named_tokens
+from penstock.web.cookies import SESSION
 from penstock.web.routing import Reply, Route
 
 NO_STORE = {"cache-control": "no-store"}
@@ -32,9 +33,8 @@ def _token(view: named_tokens.HeldToken, token: str | None = None) -> own.HeldTo
 async def create_own_token(call: ApiCall) -> Reply:
     body: own.NewToken = call.body
     new = named_tokens.New(name=body.name, expires_at=parse_moment(body.expires_at, "/expires_at"), days=body.days)
-    made, text = await named_tokens.create(
-        call.door.operations, call.actor, call.token, new, call.idempotency_key
-    )  # fmt: skip
+    used = call.token or call.door.cookies.read(call, SESSION) or ""
+    made, text = await named_tokens.create(call.door.operations, call.actor, used, new, call.idempotency_key)
     return Reply(_token(made, text), headers={} if text is None else NO_STORE)
 
 

@@ -199,6 +199,8 @@ ROUTES: tuple[Route[Native], ...] = (
     Route(method="PATCH", path="/users/{id}", operation="changeUser",
           summary="Change, disable or enable a user; what is not sent stays", handler=change_user,
           request=own.ChangeUser, response=own.User, revised=True, errors=(*_CHANGED, LimitExceeded),
+          description="Who is given the role `operator` is logged out everywhere, and has no password any more (`password` is false "
+          "in the answer) unless the same change gives one.",
           examples={"disable": {"disabled": True}}, **_USERS),
     Route(method="DELETE", path="/users/{id}", operation="deleteUser", summary="Remove a user whom nothing open names",
           handler=delete_user, status=204, revised=True, errors=_CHANGED, **_USERS),
@@ -238,7 +240,8 @@ ROUTES: tuple[Route[Native], ...] = (
           handler=get_application, response=own.Application, revised=True, errors=(Forbidden, NotFound), **_APPLICATIONS),
     Route(method="PATCH", path="/applications/{id}", operation="changeApplication",
           summary="Change, disable or enable an application", handler=change_application,
-          request=own.ChangeApplication, response=own.Application, revised=True, errors=_CHANGED, **_APPLICATIONS),
+          request=own.ChangeApplication, response=own.Application, revised=True, errors=_CHANGED,
+          description="409 where it would get the role `operator`: make a new application with it.", **_APPLICATIONS),
     Route(method="DELETE", path="/applications/{id}", operation="deleteApplication",
           summary="Remove an application that nothing open names", handler=delete_application, status=204, revised=True,
           errors=_CHANGED, **_APPLICATIONS),

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from penstock.errors import Conflict, NotFound, Unavailable
-from penstock.identity.keys import NONCE_BYTES, Keys
+from penstock.errors import Conflict, NotFound
+from penstock.identity.keys import NONCE_BYTES
 from penstock.identity.model import Actor, Tenant, parse_name
 from penstock.operations import views
 from penstock.operations.administration import require_administrator, require_operator_for
@@ -47,12 +47,12 @@ async def create(
 ) -> tuple[AccessKey, str | None]:
     """A new access key of an application, and its SK; None for the SK when the key has had this answer already.
 
-    Raises: Forbidden, NotFound, Invalid, Conflict (there are too many).
+    Raises: Forbidden, NotFound, Invalid, Conflict (there are too many; the installation has no key).
     """
     require_administrator(actor)
     name = parse_name(name)
     ak, sk = secrets.token_hex(10).upper(), secrets.token_urlsafe(30)
-    keys, tenant = _keys(ctx), actor.tenant
+    keys, tenant = ctx.require_keys(), actor.tenant
     sealed = keys.seal(sk, access_keys.bound_to(tenant.id, ak), os.urandom(NONCE_BYTES))
 
     def unit(tx: Tx) -> AccessKey:
@@ -100,7 +100,7 @@ async def change(ctx: Context, actor: Actor, id: str, ak: str, given: Change, ke
         if not changed:
             return _view(row)
         row = row._replace(name=changed.get("name", row.name), disabled=int(changed.get("disabled", row.disabled)))
-        access_keys.put(tx, row)
+        access_keys.change(tx, row)
         people.changed(tx, tid)
         _record(tx, row, actor.principal, "changed", changed)
         return _view(row)
@@ -127,7 +127,7 @@ async def remove(ctx: Context, actor: Actor, id: str, ak: str, key: str | None =
 async def ensure(ctx: Context, tenant: Tenant, id: str, name: str, pair: tuple[str, str]) -> None:
     """An application has this AK and SK, if there is the application; for a pair that was chosen elsewhere."""
     ak, sk = pair
-    keys = _keys(ctx)
+    keys = ctx.require_keys()
     if await ctx.store.async_read(lambda read: access_keys.get(read, ak)) is not None:
         return
     sealed = keys.seal(sk, access_keys.bound_to(tenant.id, ak), os.urandom(NONCE_BYTES))
@@ -163,12 +163,6 @@ def _row(tx: Tx, actor: Actor, id: str, ak: str) -> Row:
 def _record(tx: Tx, row: Row, by: str, what: str, data: dict[str, Any]) -> None:
     told = {**data, "principal": row.principal}
     journal.record(tx, row.tid, by, f"access_key.{what}", "access_key", row.ak, told)
-
-
-def _keys(ctx: Context) -> Keys:
-    if ctx.keys is None:
-        raise Unavailable("this installation has no secret_key: set PENSTOCK_SECRET_KEY_FILE")
-    return ctx.keys
 
 
 def _view(row: Row) -> AccessKey:

@@ -43,6 +43,13 @@ def require_operator_for(actor: Actor, *roles: Sequence[str]) -> None:
         )
 
 
+def gains_operator(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether a principal becomes an operator. Until now administrators of its tenant could make credentials of it: none of
+    them may become an operator's.
+    """
+    return OPERATOR in after and OPERATOR not in before
+
+
 def keep_an_administrator(tx: Tx, leaving: UserRow | ApplicationRow) -> None:
     """Somebody must be left to administrate the tenant; a person, where there has been one.
 
@@ -68,6 +75,9 @@ def require_unused(tx: Tx, tid: int, grantee: str, what: str, instead: str) -> N
 
 
 def lock_out(tx: Tx, tid: int, principal: str, *, but: str = "") -> None:
-    """Tokens and sessions of the principal are good no more, all but the one with this hash."""
+    """Tokens and sessions of the principal are good no more, all but the one with this hash; a log-in by what is taken from them
+    is one of these, or refused.
+    """
+    people.lock(tx, tid, principal)
     people.revoke(tx, tid, principal, but=but)
     sessions.close_all(tx, tid, principal, but=but)

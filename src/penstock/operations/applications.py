@@ -10,12 +10,13 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from penstock.core import codec
-from penstock.errors import Invalid, NotFound, Problem
+from penstock.errors import Conflict, Invalid, NotFound, Problem
 from penstock.identity.model import Actor, GranteeKind, format_grantee, parse_name
 from penstock.identity.policy import ADMIN
 from penstock.identity.tokens import RANDOM_BYTES, hash_secret, new_secret
 from penstock.operations import views
 from penstock.operations.administration import (
+    gains_operator,
     keep_an_administrator,
     lock_out,
     parse_roles,
@@ -110,7 +111,7 @@ def _new_secret() -> str:
 async def change(
     ctx: Context, actor: Actor, id: str, given: Change, expected: frozenset[int] | None, key: str | None = None
 ) -> views.Application:
-    """Raises: Forbidden, NotFound, Invalid, Stale, Conflict (the last administrator)."""
+    """Raises: Forbidden, NotFound, Invalid, Stale, Conflict (the last administrator; it would become an operator)."""
     require_administrator(actor)
     columns: dict[str, Any] = {}
     if given.name is not UNSET:
@@ -129,6 +130,11 @@ async def change(
         changed = {name: value for name, value in columns.items() if getattr(row, name) != value}
         if not changed:
             return _view(row, tx.now)
+        if gains_operator(directory.roles_of(row), codec.decode_json(changed.get("roles", row.roles))):
+            raise Conflict(
+                f"application {id} is there already, and administrators of the tenant may know its secret and access keys: "
+                "make a new one with the role operator"
+            )
         if changed.get("disabled") or ADMIN not in codec.decode_json(changed.get("roles", row.roles)):
             keep_an_administrator(tx, row)
         if changed.get("disabled"):

@@ -1,4 +1,4 @@
-"""What was found out of who calls is believed for a moment: until the tenant's people change, or two seconds at most.
+"""What was found out of who calls is believed for a moment: until it is ended, until the tenant's people change, or two seconds at most.
 
 Nothing else stands between a credential and the database, so what is taken away here is gone at once, on every node that hears
 of it. Asking what is remembered costs about a microsecond.
@@ -30,6 +30,8 @@ class Changes:
         """The last change that may have been anybody's."""
         self.of: dict[int, int] = {}
         """The last change of each tenant."""
+        self.ended: dict[str, int] = {}
+        """When a token or session, by its hash, was ended. Bounded: where it is full, everything is looked up again."""
 
     def asked(self) -> int:
         """To be taken before a look: what is found is of now, and may change from here on."""
@@ -39,15 +41,26 @@ class Changes:
         return self._count
 
     def _heard(self, payloads: list[str]) -> None:
-        """This node or another has changed people (`who:TID`), or notices may have been missed (`*`)."""
+        """This node or another has changed people (`who:TID`) or ended one token or session (`token:HASH`, `session:HASH`), or
+        notices may have been missed (`*`).
+        """
         for payload in payloads:
             kind, _, rest = payload.partition(":")
             if kind == people.CHANGED:
                 self._count += 1
                 self.of[int(rest)] = self._count
+            elif kind in people.ENDED:
+                self._count += 1
+                self._end(rest)
             elif kind == "*":
                 self._count += 1
                 self.everywhere = self._count
+
+    def _end(self, hashed: str) -> None:
+        if len(self.ended) >= MOST:
+            self.everywhere = self._count
+            self.ended.clear()
+        self.ended[hashed] = self._count
 
 
 class Believed(Generic[T]):
@@ -66,11 +79,14 @@ class Believed(Generic[T]):
         changes = self._changes
         if until <= time.monotonic() or asked < changes.everywhere or asked < changes.of.get(tid, 0):
             return None
+        if asked < changes.ended.get(key, 0):
+            return None
         return found
 
-    def met(self, key: str) -> bool:
-        """Whether it was good once, not long ago."""
-        return key in self._known
+    def last(self, key: str) -> T | None:
+        """What was so once, not long ago, and may be so no more."""
+        known = self._known.get(key)
+        return None if known is None else known[3]
 
     def keep(self, key: str, tid: int, found: T, asked: int, left_ms: float = float("inf")) -> None:
         """`asked`: what `Changes.asked` said before the look; `left_ms`: until it ends by itself."""

@@ -110,6 +110,14 @@ class Context:
         self._items: Remembered[tuple[int, str], ItemPlace] = Remembered(MOST_REMEMBERED)
         self._by_vid: Remembered[tuple[int, int], lookups.VersionRow] = Remembered(MOST_VERSIONS)
 
+    def require_keys(self) -> Keys:
+        """Raises: Conflict where the installation has none."""
+        if self.keys is None:
+            raise Conflict(
+                "this installation stores no secrets: it has no key. Set secret_key (PENSTOCK_SECRET_KEY_FILE)"
+            )
+        return self.keys
+
     async def pid(self, tid: int, id: str) -> int:
         """The number of a process. Raises: NotFound for an id that is not this tenant's."""
         try:

@@ -48,13 +48,14 @@ class HeldToken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def create(
-    ctx: Context, actor: Actor, used: str | None, new: New, key: str | None = None
+    ctx: Context, actor: Actor, used: str, new: New, key: str | None = None
 ) -> tuple[HeldToken, str | None]:
-    """A named token, and its text; None for that when the key has had this answer already. `used` is the caller's own token.
+    """A named token, and its text; None for that when the key has had this answer already. `used` is what the caller has
+    called with: the text of a token, or a session's secret.
 
-    Raises: Invalid, Forbidden (a named token makes no other: it would outlive itself), Conflict (there are too many).
+    Raises: Unauthenticated (that was ended meanwhile), Invalid, Forbidden (a named token makes no other: it would outlive itself), Conflict (there are too many).
     """
-    if used is not None and used.startswith(TOKEN):
+    if used.startswith(TOKEN):
         raise Forbidden("a named token makes no other: log in, or use the application's secret")
     name = parse_name(new.name)
     _check(new)
@@ -63,7 +64,7 @@ async def create(
 
     def unit(tx: Tx) -> HeldToken:
         people.hold(tx, tid)
-        _require_standing(tx, actor)
+        _require_standing(tx, actor, hash_secret(used))
         if held_tokens.named_ones(tx, tid, principal) >= MOST:
             raise Conflict(f"there are {MOST} named tokens: end one that nobody uses")
         lifetime = _lifetime(new, tx.now)
@@ -99,8 +100,10 @@ def _out_of_range(pointer: str) -> Invalid:
     return Invalid(message, [Problem(pointer, f"must lie in the next {LONGEST_DAYS} days", "out_of_range")])
 
 
-def _require_standing(tx: Tx, actor: Actor) -> None:
-    """Who was disabled or removed since the call began leaves no token behind. Raises: Unauthenticated."""
+def _require_standing(tx: Tx, actor: Actor, used: str) -> None:
+    """Who was disabled, removed or logged out since the call began leaves no token behind: one that was stolen would live on
+    as another. `used`: the hash of what calls. Raises: Unauthenticated.
+    """
     row: Any
     name = actor.principal.partition(":")[2]
     if actor.kind is Kind.USER:
@@ -109,6 +112,8 @@ def _require_standing(tx: Tx, actor: Actor) -> None:
         row = directory.application(tx, actor.tenant.tid, name)
     if row is None or row.disabled:
         raise Unauthenticated(f"{actor.principal} may not log in (any more)")
+    if not held_tokens.is_held(tx, actor.tenant.tid, actor.principal, used):
+        raise Unauthenticated("what this call was made with has been ended meanwhile: log in again")
 
 
 async def listed(ctx: Context, actor: Actor, after: list[Any] | None, limit: int) -> views.Page:
@@ -155,7 +160,7 @@ async def remove(ctx: Context, actor: Actor, id: str, key: str | None = None) ->
             raise NotFound("token", id)
         hashed, name, kind = found
         people.drop_token(tx, hashed)
-        people.changed(tx, tid)
+        people.token_ended(tx, hashed)
         who, _, subject = principal.partition(":")
         told = {"tokens": 1, "id": id, "kind": kind, "name": name}
         journal.record(tx, tid, principal, "tokens.revoked", "user" if who == "user" else "application", subject, told)

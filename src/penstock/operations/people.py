@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import argon2
 import msgspec
@@ -53,6 +53,14 @@ class Session(msgspec.Struct, frozen=True):
     actor: Actor
 
 
+class _Bearer(NamedTuple):
+    """What is remembered of a token. `sid` and `name` are what it says of a log-in; "" where it is none."""
+
+    actor: Actor
+    sid: str
+    name: str
+
+
 class Credentials:
     """Checks secrets and tokens. One for the whole server: its pool bounds what passwords may cost."""
 
@@ -61,7 +69,7 @@ class Credentials:
         self._signing = signing
         self._seconds = token_seconds
         self.changes = Changes(ctx.store)
-        self._tokens: Believed[Actor] = Believed(self.changes)
+        self._tokens: Believed[_Bearer] = Believed(self.changes)
         self._access: Believed[tuple[str, Actor]] = Believed(self.changes)
         self._hasher = argon2.PasswordHasher()
         self.figures = IdentityFigures()
@@ -80,33 +88,34 @@ class Credentials:
     async def application_token(self, id: str, secret: str, address: str = "") -> Token:
         """A token for an application's id and secret. Raises: Unauthenticated, LimitExceeded."""
         found = await self._application(id, secret, address)
-        return await self._issue(found.tid, f"app:{found.id}", {"client_id": found.id})
+        return await self._issue(found, f"app:{found.id}", {"client_id": found.id})
 
     async def _application(self, id: str, secret: str, address: str) -> people.Secret:
+        """`hash` is the one of what was given: of the secret, or of the one before."""
+
         async def check() -> people.Secret | None:
             found = await self._ctx.store.async_read(lambda read: people.application(read, id))
             given = hash_secret(secret)
             good = found is not None and _is_secret(found, given)
-            return found if found is not None and good and not found.disabled else None
+            return found._replace(hash=given) if found is not None and good and not found.disabled else None
 
         found = None
         if len(id) <= LONGEST_PASSWORD and len(secret) <= LONGEST_PASSWORD:
             found = await self.limits.guard(f"app:{id}", address, check)
         if found is None:
-            self.figures.refused += 1
-            raise Unauthenticated("no application with this id and secret")
+            raise self.refused("app:")
         return found
 
     async def user_token(self, email: str, password: str, address: str = "") -> Token:
-        """A token for a user's e-mail address and password.
+        """A token for a user's e-mail address and password; where it fits in several tenants, of the oldest of them.
 
         Raises: Unauthenticated, LimitExceeded when too many passwords wait to be checked, or have been wrong.
         """
         user = (await self.users_of(email, password, address))[0]
-        return await self._issue(user.tid, f"user:{user.id}", {})
+        return await self._issue(user, f"user:{user.id}", {})
 
     async def users_of(self, email: str, password: str, address: str, tenant: str | None = None) -> list[people.Secret]:
-        """Who this password fits: one user, or more where the same person is in several tenants.
+        """Who this password fits: one user, or more where the same person is in several tenants, by `tid`.
 
         Raises: Unauthenticated, LimitExceeded.
         """
@@ -129,9 +138,22 @@ class Credentials:
                 f"user:{asked}", address, check, tenant=tenant, whole=lambda fitting: len(fitting) == len(candidates)
             )
         if fitting is None:
-            self.figures.refused += 1
-            raise Unauthenticated("no user with this e-mail address and password")
+            raise self.refused("user:")
         return fitting
+
+    def refused(self, principal: str) -> Unauthenticated:
+        """What to raise where a password or secret is not good; counted."""
+        self.count(ok=False)
+        if principal.startswith("user:"):
+            return Unauthenticated("no user with this e-mail address and password")
+        return Unauthenticated("no application with this id and secret")
+
+    def count(self, *, ok: bool) -> None:
+        """That somebody has logged in, or was refused, by whatever way. On the event loop."""
+        if ok:
+            self.figures.log_ins += 1
+        else:
+            self.figures.refused += 1
 
     async def hash_password(self, password: str, pointer: str = "/password") -> str:
         """What is kept of a new password. Raises: Invalid for one too short or too long, LimitExceeded."""
@@ -173,20 +195,24 @@ class Credentials:
         else:
             who = await self._application(name, secret, address)
             principal, more = f"app:{who.id}", {"client_id": who.id, "name": who.name, "sid": id}
-        made = await self._issue(who.tid, principal, more, held_tokens.SESSION)
+        made = await self._issue(who, principal, more, held_tokens.SESSION)
         token = made.access_token
         return Session(id, token, proof(f"session {id}", key), who.name, await self.authenticate(token))
 
     async def session(self, token: str, given: str, key: bytes) -> Session:
         """The session a token and its proof are of. Raises: Unauthenticated."""
-        claims = await self._signing.check(token)
-        id = str(claims.get("sid", ""))
-        known = proof(f"session {id}", key)
-        if not id or not same(given, known):
+        hashed = _hashed(token)
+        bearer = self._remembered(hashed) or await self._look(token, hashed)
+        known = proof(f"session {bearer.sid}", key)
+        if not bearer.sid or not same(given, known):
             raise Unauthenticated("the session is not valid (any more)")
-        return Session(id, token, known, str(claims.get("name")), await self.authenticate(token))
+        return Session(bearer.sid, token, known, bearer.name, bearer.actor)
 
-    async def _issue(self, tid: int, principal: str, more: dict[str, str], kind: str = held_tokens.ACCESS) -> Token:
+    async def _issue(
+        self, proved: people.Secret, principal: str, more: dict[str, str], kind: str = held_tokens.ACCESS
+    ) -> Token:
+        """`proved`: whose password or secret was found good. Raises: Unauthenticated where it is so no more."""
+        tid, good = proved.tid, proved.hash or ""
         tenant, now = await self._ctx.store.async_read(lambda read: (people.public_id(read, tid), read.now()))
         id, begins = new_uuid(), now // 1000
         ends = begins + self._seconds
@@ -195,41 +221,50 @@ class Credentials:
         hashed = hash_secret(token)
         issued = {"audience": AUDIENCE, "expires_in": self._seconds, "id": id}
 
-        def unit(tx: Tx) -> None:
+        def unit(tx: Tx) -> bool:
+            if not people.is_good(tx, tid, principal, good):
+                return False
             people.add_token(tx, hashed, tid, principal, AUDIENCE, ends * 1000 - tx.now, id=id, kind=kind)
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
+            return True
 
-        await self._ctx.store.submit_async(unit)
-        self.figures.log_ins += 1
+        if not await self._ctx.store.submit_async(unit):
+            raise self.refused(principal)
+        self.count(ok=True)
         return Token(token, self._seconds)
 
     async def authenticate(self, token: str) -> Actor:
         """Who a bearer token speaks for. Raises: Unauthenticated."""
-        if len(token) > LONGEST:
-            raise Refused(f"the token is longer than {LONGEST} characters")
-        hashed = hash_secret(token)
+        hashed = _hashed(token)
+        return (self._remembered(hashed) or await self._look(token, hashed)).actor
+
+    def _remembered(self, hashed: str) -> _Bearer | None:
         known = self._tokens.get(hashed)
         if known is not None:
             self.figures.hits += 1
-            return known
+        return known
+
+    async def _look(self, token: str, hashed: str) -> _Bearer:
         self.figures.misses += 1
-        if not self._tokens.met(hashed):  # else its signature was good, and whether its time is up the row says
-            await self._require_form(token)
+        before = self._tokens.last(hashed)  # then its signature was good, and whether its time is up the row says
+        sid, name = await self._said(token) if before is None else before[1:]
         asked = self.changes.asked()
         found = await self._ctx.store.async_read(lambda read: people.principal(read, hashed, AUDIENCE))
         if found is None or found.disabled or found.left <= 0:
             self._tokens.drop(hashed)
             raise Refused("the token is not valid (any more)")
-        actor = actor_of(found)
-        self._tokens.keep(hashed, found.tid, actor, asked, found.left)
-        return actor
+        bearer = _Bearer(actor_of(found), sid, name)
+        self._tokens.keep(hashed, found.tid, bearer, asked, found.left)
+        return bearer
 
-    async def _require_form(self, token: str) -> None:
-        """Raises: Unauthenticated for what was not issued here, before the database is asked."""
+    async def _said(self, token: str) -> tuple[str, str]:
+        """Its `sid` and `name`. Raises: Unauthenticated for what was not issued here, before the database is asked."""
         if is_signed(token):
-            await self._signing.check(token)
-        elif not token.startswith(TOKEN):
+            claims = await self._signing.check(token)
+            return str(claims.get("sid", "")), str(claims.get("name", ""))
+        if not token.startswith(TOKEN):
             raise Refused("the token is not of a form that is issued here")
+        return "", ""
 
     async def access_key(self, ak: str) -> tuple[str, Actor]:
         """The SK that requests of this AK are signed with, and whom they speak for.
@@ -265,6 +300,13 @@ def check_password(password: str, pointer: str = "/password") -> None:
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         message = f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters"
         raise Invalid(message, [Problem(pointer, message, "length")])
+
+
+def _hashed(token: str) -> str:
+    """Raises: Unauthenticated for what is longer than any token."""
+    if len(token) > LONGEST:
+        raise Refused(f"the token is longer than {LONGEST} characters")
+    return hash_secret(token)
 
 
 def _is_secret(found: people.Secret, given: str) -> bool:

@@ -7,8 +7,8 @@ import os
 import msgspec
 
 from penstock.core.references import NAME
-from penstock.errors import Conflict, Invalid, Problem
-from penstock.identity.keys import NONCE_BYTES, Keys
+from penstock.errors import Invalid, Problem
+from penstock.identity.keys import NONCE_BYTES
 from penstock.identity.model import Actor
 from penstock.identity.policy import Action
 from penstock.operations.context import Context
@@ -43,7 +43,7 @@ async def put(
     if not NAME.fullmatch(name):
         message = "a secret's name has 1 to 64 letters, digits, _ and -, no digit first"
         raise Invalid(message, [Problem("name", message, "code")])
-    keys, tid = _keys(ctx), actor.tenant.tid
+    keys, tid = ctx.require_keys(), actor.tenant.tid
     if len(value.encode()) > LARGEST:
         raise Invalid(f"a secret may have {LARGEST} bytes", [Problem("/value", f"at most {LARGEST} bytes", "range")])
     sealed = keys.seal(value, vault.bound_to(actor.tenant.id, name), os.urandom(NONCE_BYTES))
@@ -59,12 +59,6 @@ async def put(
     request = ["secret.put", name, expected, keys.fingerprint(value)]
     answer, _ = await ctx.once(actor, key, request, unit, tuple[Secret, bool])
     return answer
-
-
-def _keys(ctx: Context) -> Keys:
-    if ctx.keys is None:
-        raise Conflict("this installation stores no secrets: it has no key. Set secret_key (PENSTOCK_SECRET_KEY_FILE)")
-    return ctx.keys
 
 
 def _view(row: vault.Row) -> Secret:

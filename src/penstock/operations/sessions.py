@@ -1,7 +1,7 @@
 """Sessions of browsers: a password or a provider opens one, its cookie's secret speaks for the user until it is closed or ends.
 
 A session is a row, so that it can be ended: a node believes what it remembers of one for two seconds at most, and not once it
-hears that the tenant's people have changed.
+hears that this one has been closed, or that the tenant's people have changed.
 """
 
 from __future__ import annotations
@@ -92,13 +92,26 @@ class Sessions:
             codes = ", ".join(sorted(user.tenant for user in fitting))
             raise Conflict(f"this address and password are good in several tenants: say which, of {codes}")
         (user,) = fitting
-        secret = new_session_secret()
+        secret, principal, good = new_session_secret(), f"user:{user.id}", user.hash or ""
 
-        def unit(tx: Tx) -> str:
-            return self.open(tx, secret, user.tid, f"user:{user.id}", place, None)
+        def unit(tx: Tx) -> bool:
+            if not people.is_good(tx, user.tid, principal, good):
+                return False
+            self.open(tx, secret, user.tid, principal, place, None)
+            return True
 
-        await self._ctx.store.submit_async(unit)
+        if not await self._ctx.store.submit_async(unit):
+            raise self._credentials.refused(principal)
+        return await self.opened(secret)
+
+    async def opened(self, secret: str) -> Opened:
+        """What a unit has opened, once it is committed; counted."""
+        self._credentials.count(ok=True)
         return Opened(secret, await self.authenticate(secret))
+
+    def refused(self) -> None:
+        """Somebody was not let in, whatever they came by; counted."""
+        self._credentials.count(ok=False)
 
     def open(self, tx: Tx, secret: str, tid: int, principal: str, place: Place, provider: str | None) -> str:
         """In a unit; answers the session's id. The one the browser had before is closed: its secret stays behind."""
@@ -119,8 +132,11 @@ class Sessions:
         """Whose session it is. Raises: Unauthenticated."""
         hashed = hash_secret(secret[:LONGEST_SECRET])
         known = self._known.get(hashed)
+        figures = self._credentials.figures
         if known is not None:
+            figures.hits += 1
             return known
+        figures.misses += 1
         asked = self._credentials.changes.asked()
         found = await self._ctx.store.async_read(lambda read: sessions.session(read, hashed))
         row, who, at = found or (None, None, 0)
@@ -160,7 +176,7 @@ class Sessions:
         if row is None:
             return
         sessions.close(tx, session_hash)
-        people.changed(tx, row.tid)
+        people.session_ended(tx, session_hash)
         journal.record(tx, row.tid, row.principal, "session.closed", "session", row.id, {})
 
     async def listed(self, actor: Actor) -> list[Session]:

@@ -268,9 +268,10 @@ class SingleSignOn:
 
         opened = await self._ctx.store.submit_async(unit)
         if isinstance(opened, PenstockError):
+            self._sessions.refused()
             log.warning("%s of tenant %s: %s", provider.code, provider.tenant, opened.message)
             raise opened
-        return Opened(secret, await self._sessions.authenticate(secret))
+        return await self._sessions.opened(secret)
 
     def _user(self, tx: Tx, provider: _Provider, who: Person) -> UserRow:
         """The user this is. A subject, once bound, is the user; the address only leads to the one it is bound to first.

@@ -16,6 +16,7 @@ from penstock.identity.policy import ADMIN, Action, may
 from penstock.identity.tokens import hash_secret
 from penstock.operations import views
 from penstock.operations.administration import (
+    gains_operator,
     keep_an_administrator,
     lock_out,
     parse_roles,
@@ -177,7 +178,8 @@ async def change(
     expected: frozenset[int] | None,
     key: str | None = None,
 ) -> views.User:
-    """Change a user; who is disabled, or gets another password, is logged out everywhere.
+    """Change a user; who is disabled, or gets another password, is logged out everywhere. Who becomes an operator is so, too,
+    and has no password any more unless this change gives one: administrators of the tenant could know the one before.
 
     Raises: Forbidden, NotFound, Invalid, Stale, Conflict (the last administrator), LimitExceeded.
     """
@@ -205,6 +207,8 @@ async def change(
         if not changed and not regrouped:
             return _view(row, groups)
         _keep_administrator(tx, row, changed)
+        if gains_operator(directory.roles_of(row), codec.decode_json(changed.get("roles", row.roles))):
+            _begin_anew(tx, row, changed)
         if wanted is not None:
             _regroup(tx, tid, row.uid, groups, wanted)
             groups = sorted(wanted)
@@ -225,6 +229,14 @@ def _keep_administrator(tx: Tx, row: UserRow, changed: dict[str, Any]) -> None:
     roles = codec.decode_json(changed.get("roles", row.roles))
     if changed.get("disabled") or ADMIN not in roles:
         keep_an_administrator(tx, row)
+
+
+def _begin_anew(tx: Tx, row: UserRow, changed: dict[str, Any]) -> None:
+    """Nothing that was made before proves that it is the user."""
+    if row.password_hash is not None:
+        changed.setdefault("password_hash", None)
+    lock_out(tx, row.tid, _principal(row))
+    access_keys.forget(tx, row.tid, _principal(row))
 
 
 def _regroup(tx: Tx, tid: int, uid: int, before: Sequence[str], wanted: dict[str, int]) -> None:

@@ -72,6 +72,11 @@ def put(tx: Tx, row: Row) -> None:
     tx.put(ACCESS_KEYS, tuple(row))
 
 
+def change(tx: Tx, row: Row) -> None:
+    """Its name, and whether it is disabled: the SK may be encrypted anew beside this."""
+    tx.patch(ACCESS_KEYS, (row.ak,), {"name": row.name, "disabled": row.disabled})
+
+
 def remove(tx: Tx, ak: str) -> None:
     tx.delete(ACCESS_KEYS, (ak,))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, select, union_all
 
 from penstock.store import tables
 from penstock.store.reader import Read
-from penstock.store.rows import TOKENS, Tx
+from penstock.store.rows import SESSIONS, TOKENS, Tx
 
 ACCESS, SESSION, NAMED = "access", "session", "named"
 """What there is: of a grant, of a log-in, made by hand under a name."""
@@ -22,7 +22,7 @@ class Held(NamedTuple):
     expires_at: int
 
 
-_k = tables.tokens.c
+_k, _s = tables.tokens.c, tables.sessions.c
 _OF = select(_k.id, _k.name, _k.kind, _k.created_at, _k.expires_at).where(
     _k.tid == bindparam("tid"), _k.principal == bindparam("principal"), _k.expires_at > bindparam("now")
 )
@@ -32,6 +32,15 @@ _COUNT = select(func.count()).where(
 )
 _ONE = select(_k.token_hash, _k.name, _k.kind).where(
     _k.tid == bindparam("tid"), _k.principal == bindparam("principal"), _k.id == bindparam("id")
+)
+_CALLING = union_all(
+    *(
+        select(columns.tid).where(columns.tid == bindparam("tid"), columns.principal == bindparam("principal"), hashed)
+        for columns, hashed in (
+            (_k, _k.token_hash == bindparam("hash")),
+            (_s, _s.session_hash == bindparam("hash")),
+        )
+    )
 )
 
 
@@ -45,6 +54,12 @@ def named_ones(tx: Tx, tid: int, principal: str) -> int:
     """How many named tokens are good."""
     rows = tx.select(_COUNT, {"tid": tid, "principal": principal, "now": tx.now}, of=[TOKENS])
     return int(rows[0][0])
+
+
+def is_held(tx: Tx, tid: int, principal: str, hashed: str) -> bool:
+    """Whether the principal's token or session of this hash has not been ended; who asks holds the tenant's people."""
+    rows = tx.select(_CALLING, {"tid": tid, "principal": principal, "hash": hashed}, of=[TOKENS, SESSIONS])
+    return bool(rows)
 
 
 def find(tx: Tx, tid: int, principal: str, id: str) -> tuple[str, str | None, str] | None:

@@ -12,6 +12,7 @@ from penstock.core import codec
 from penstock.core.approval import Approval
 from penstock.errors import Defect
 from penstock.identity.model import UNLIMITED, Quotas, fold_email
+from penstock.identity.tokens import same
 from penstock.store import tables
 from penstock.store.reader import Read
 from penstock.store.rows import APPLICATIONS, GROUPS, MEMBERSHIPS, META, TENANTS, TOKENS, USERS, Tx
@@ -20,6 +21,8 @@ T = TypeVar("T")
 
 CHANGED = "who"
 """Of the notice that a tenant's people have changed: `who:TID`."""
+ENDED = ("token", "session")
+"""Of the notices that one has been ended: `token:HASH`, `session:HASH`."""
 
 
 class Secret(NamedTuple):
@@ -81,6 +84,7 @@ _USER = (
     .join(tables.tenants, _t.tid == _u.tid)
     # tenants are few: one look into the index for each
     .where(_u.tid.in_(select(tables.tenants.alias("every").c.tid)), _u.email == bindparam("email"))
+    .order_by(_u.tid)
 )
 _TOKEN = (
     select(_k.tid, _t.id, _t.code, _t.quotas, _t.disabled, _k.principal, _k.expires_at, _k.audience)
@@ -106,7 +110,7 @@ def application(read: Read, id: str) -> Secret | None:
 
 
 def users(read: Read, email: str) -> list[Secret]:
-    """Users of this address; one address may stand in several tenants."""
+    """Users of this address; one address may stand in several tenants: by `tid`, the oldest tenant's first."""
     return [_secret(row)._replace(tenant=row[6]) for row in read.rows(_USER, {"email": email})]
 
 
@@ -115,6 +119,48 @@ def tenants_of(tx: Tx, kind: str, name: str, code: str | None = None) -> list[in
     if kind == "user":
         return [row[0] for row in tx.select(_USER, {"email": name}, of=[USERS]) if code in (None, row[6])]
     return [row[0] for row in tx.select(_APPLICATION, {"id": name}, of=[APPLICATIONS])]
+
+
+_USER_AS_IS = (
+    select(_u.password_hash, _u.disabled, _t.disabled)
+    .join(tables.tenants, _t.tid == _u.tid)
+    .where(_u.tid == bindparam("tid"), _u.email == bindparam("name"))
+)
+_APPLICATION_AS_IS = (
+    select(_a.secret_hash, _a.disabled, _t.disabled, _a.old_hash, _a.old_until)
+    .join(tables.tenants, _t.tid == _a.tid)
+    .where(_a.tid == bindparam("tid"), _a.id == bindparam("name"))
+)
+_KEEP_USER = _USER_AS_IS.with_for_update(read=True, of=tables.users)
+_KEEP_APPLICATION = _APPLICATION_AS_IS.with_for_update(read=True, of=tables.applications)
+_LOCK_USER = _USER_AS_IS.with_for_update(key_share=True, of=tables.users)
+_LOCK_APPLICATION = _APPLICATION_AS_IS.with_for_update(key_share=True, of=tables.applications)
+
+
+def is_good(tx: Tx, tid: int, principal: str, hash: str) -> bool:
+    """Whether the password or secret of this hash is still the principal's, who may log in. It stays so until the unit ends: who
+    changes it waits (`lock`), and finds what this unit has made.
+    """
+    kind, _, name = principal.partition(":")
+    statement, rows = (_KEEP_USER, USERS) if kind == "user" else (_KEEP_APPLICATION, APPLICATIONS)
+    found = tx.select(statement, {"tid": tid, "name": name}, of=[rows, TENANTS])
+    if not found:
+        return False
+    known, disabled, closed, *old = found[0]
+    if disabled or closed:
+        return False
+    if old and old[0] is not None and old[1] > tx.now and same(old[0], hash):
+        return True
+    return known is not None and same(known, hash)
+
+
+def lock(tx: Tx, tid: int, principal: str) -> None:
+    """Who logs in as the principal by what is good now (`is_good`) has done so, or looks again after this unit."""
+    if tx.sole_writer:
+        return
+    kind, _, name = principal.partition(":")
+    statement, rows = (_LOCK_USER, USERS) if kind == "user" else (_LOCK_APPLICATION, APPLICATIONS)
+    tx.select(statement, {"tid": tid, "name": name}, of=[rows])
 
 
 def _secret(row: tuple[object, ...]) -> Secret:
@@ -375,6 +421,15 @@ def drop_token(tx: Tx, token_hash: str) -> None:
 def changed(tx: Tx, tid: int) -> None:
     """What nodes remember of who somebody is must be looked up again."""
     tx.notify(f"{CHANGED}:{tid}")
+
+
+def token_ended(tx: Tx, token_hash: str) -> None:
+    """What nodes remember of this token is so no more."""
+    tx.notify(f"{ENDED[0]}:{token_hash}")
+
+
+def session_ended(tx: Tx, session_hash: str) -> None:
+    tx.notify(f"{ENDED[1]}:{session_hash}")
 
 
 def forget_tokens(tx: Tx, before: int, most: int) -> int:

@@ -61,10 +61,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("penstock_audit_seal_lag_seconds", "gauge", "How long the oldest row that waits to be sealed has waited; about a second is usual."),
     Metric("penstock_loop_alive", "gauge", "1 while a background task of the engine runs, 0 when it has ended.", ("loop",)),
     # identity
-    Metric("penstock_token_cache_total", "counter", "Tokens looked at: known in memory (hit), or asked of the database (miss).", ("result",)),
+    Metric("penstock_token_cache_total", "counter", "Tokens and browsers' sessions looked at: known in memory (hit), or asked of the database (miss).", ("result",)),
     Metric("penstock_passwords_waiting", "gauge", "Passwords that wait to be hashed or checked, or are."),
     Metric("penstock_passwords_hashed_total", "counter", "Passwords hashed or checked."),
-    Metric("penstock_log_ins_total", "counter", "Attempts to get a token with a secret or password, by outcome (ok, refused).", ("outcome",)),
+    Metric("penstock_log_ins_total", "counter", "Log-ins by secret, password or provider, for a token or a browser's session, by outcome (ok, refused).", ("outcome",)),
     # what lies in the database
     _of_database("jobs", "Jobs by topic: waiting for a worker, or leased to one.", ("topic", "state")),
     _of_database("jobs_oldest_waiting_seconds", "Age of the oldest job that waits.", ("topic",)),
