@@ -99,6 +99,9 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
     ("expired", {"exp": None}),
     ("expired", {"exp": "never"}),
     ("expired", {"exp": True}),
+    ("a time that is none", {"exp": 10**400}),
+    ("a time that is none", {"iat": 10**400}),
+    ("a time that is none", {"nbf": 10**400}),
     ("of the future", {"iat": 2**40}),
     ("of the future", {"iat": None}),
     ("of the future", {"nbf": 2**40}),
@@ -119,7 +122,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "claims"), CLAIMS, ids=[str(claims) for _, claims in CLAIMS])
+@pytest.mark.parametrize(("why", "claims"), CLAIMS, ids=[str(claims)[:40] for _, claims in CLAIMS])
 def test_a_token_that_says_something_wrong_is_not_believed(case, why, claims):
     case.issuer.claims = claims
     assert why in case.refused()
