@@ -13,6 +13,7 @@ import httpx
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
+from process.people import PASSWORD
 from support import liar as lies
 from support.liar import ENDLESS, HANG, KEY, NEXT, OTHER, Issuer, Liar, part, signed, unsigned
 from support.oidc import Browser
@@ -39,8 +40,9 @@ def browser(server: Server) -> Iterator[Browser]:
 class Case:
     """One provider, and one log-in by it."""
 
-    def __init__(self, root: Api, liar: Liar, browser: Browser) -> None:
-        self.root, self.browser, self.code = root, browser, fresh("liar")
+    def __init__(self, root: Api, liar: Liar, browser: Browser, tenant: str = "demo") -> None:
+        """`root` administrates the tenant."""
+        self.root, self.browser, self.code, self.tenant = root, browser, fresh("liar"), tenant
         self.issuer: Issuer = liar.issuer(self.code, CLIENT)
         self.issuer.email = f"{fresh('victim').lower()}@example.com"
         spec = {
@@ -54,13 +56,17 @@ class Case:
 
     def log_in(self) -> httpx.Response:
         """As far as it goes."""
-        http, base = self.browser.http, self.browser.server.url + PREFIX
-        left = http.get(f"{base}/login/demo/{self.code}")
-        if left.status_code != 303:
-            return left
+        left = self.leave()
+        return self.back(left) if left.status_code == 303 else left
+
+    def leave(self) -> httpx.Response:
+        return self.browser.http.get(f"{self.browser.server.url}{PREFIX}/login/{self.tenant}/{self.code}")
+
+    def back(self, left: httpx.Response) -> httpx.Response:
         query = parse_qs(urlsplit(left.headers["location"]).query)
         self.issuer.nonce = query["nonce"][0]
-        return http.get(f"{base}/login/callback", params={"state": query["state"][0], "code": "a-code-of-the-liar"})
+        params = {"state": query["state"][0], "code": "a-code-of-the-liar"}
+        return self.browser.http.get(f"{self.browser.server.url}{PREFIX}/login/callback", params=params)
 
     def refused(self, *statuses: int) -> str:
         """The log-in fails and leaves nothing behind; answers what is told."""
@@ -249,6 +255,17 @@ def test_userinfo_of_somebody_else_is_not_believed(case, told):
     case.refused()
 
 
+def test_groups_that_none_could_be_called_are_nothing(case):
+    code = case.root.post("/groups", {"code": fresh("group")}, 201)["code"]
+    case.root.patch(f"/providers/{case.code}", {"groups_claim": "groups"})
+    case.issuer.claims = {"groups": [code, "\0", "ü", "", "x" * 5_000, 7, None, *(f"none-{n}" for n in range(990))]}
+    assert case.log_in().status_code == 303
+    assert case.browser.session()["groups"] == [code]
+    case.issuer.claims = {"groups": []}
+    assert case.log_in().status_code == 303
+    assert case.browser.session()["groups"] == []
+
+
 def test_a_new_key_is_fetched_once_a_minute_at_most(case):
     assert case.log_in().status_code == 303
     assert case.issuer.asked["keys"] == 1
@@ -279,4 +296,58 @@ def test_a_lie_is_in_the_journal_with_its_reason_and_once(case):
 def test_a_little_skew_of_clocks_is_borne(case):
     now = int(time.time())
     case.issuer.claims = {"iat": now + 30, "exp": now - 30}
+    assert case.log_in().status_code == 303
+
+
+# -- what changes while the provider is asked ------------------------------------------------------------------------
+
+
+def test_a_provider_that_is_disabled_removed_or_changed_in_the_very_moment_logs_nobody_in(case):
+    path = f"/providers/{case.code}"
+
+    def meanwhile(do: Callable[[], Any]) -> None:
+        case.issuer.sign = lambda claims: (do(), signed(claims))[1]
+
+    meanwhile(lambda: case.root.patch(path, {"name": "Another", "domains": ["elsewhere.example"]}))
+    assert "was changed" in case.refused(403)
+    case.root.patch(path, {"domains": []})
+    meanwhile(lambda: case.root.patch(path, {"enabled": False}))
+    case.refused(404)
+    case.root.patch(path, {"enabled": True})
+    meanwhile(lambda: case.root.delete(path))
+    case.refused(404)
+    created = [entry["subject"] for entry in case.root.everything("/audit", type="user.created", limit=200)]
+    assert case.issuer.email not in created
+
+
+def test_nobody_of_a_disabled_tenant_is_sent_away_nor_let_in_nor_made(server, root, liar, browser):
+    tenant, email = fresh("shut"), f"{fresh('admin')}@example.com"
+    root.post("/tenants", {"code": tenant, "administrator": {"email": email, "password": PASSWORD}}, 201)
+    case = Case(server.login(email, PASSWORD), liar, browser, tenant)
+
+    def disable(disabled: bool) -> None:
+        root.patch(f"/tenants/{tenant}", {"disabled": disabled})
+
+    def offered() -> list[Any]:
+        found = browser.request("GET", "/login/providers", params={"tenant": tenant})
+        return [each["code"] for each in found.json()["items"]]
+
+    assert offered() == [case.code]
+    case.issuer.sign = lambda claims: (disable(True), signed(claims))[1]
+    answer = case.log_in()
+    assert (answer.status_code, offered()) == (404, [])
+    assert "penstock=" not in answer.headers.get("set-cookie", "")
+    assert case.log_in().status_code == 404, "nobody is sent away"
+    disable(False)
+    case.root = server.login(email, PASSWORD)
+    assert [entry["subject"] for entry in case.root.everything("/audit", type="user.created", limit=200)] == [email]
+    assert case.root.everything("/audit", type="session.opened", limit=200) == []
+    case.root.get(f"/users/{case.issuer.email}", expect=404)
+    case.issuer.sign = signed
+    left = case.leave()
+    disable(True)
+    asked = case.issuer.asked["token"]
+    assert case.back(left).status_code == 404
+    assert case.issuer.asked["token"] == asked, "its code is not sent"
+    disable(False)
     assert case.log_in().status_code == 303
