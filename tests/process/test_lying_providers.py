@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -53,6 +55,13 @@ class Case:
             "client_secret": SECRET,
         }
         root.post("/providers", {**spec, "create_users": True}, 201)
+
+    @classmethod
+    def of(cls, case: Case, browser: Browser) -> Case:
+        """The same provider, for another browser."""
+        other = copy.copy(case)
+        other.browser = browser
+        return other
 
     def log_in(self) -> httpx.Response:
         """As far as it goes."""
@@ -217,6 +226,19 @@ def test_an_endpoint_that_answers_anything_is_an_error_of_the_provider(case, whe
 def test_a_provider_that_hangs_is_given_up(case):
     case.issuer.says["token"] = HANG
     assert "does not answer" in case.refused(503)
+
+
+@pytest.mark.parametrize("what", ["keys", "openid-configuration"])
+def test_who_hangs_is_asked_once_for_all_who_wait(case, server, what):
+    case.issuer.says[what] = HANG
+
+    def log_in(_: int) -> int:
+        with Browser(server) as browser:
+            return Case.of(case, browser).log_in().status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(log_in, range(6))) == [503] * 6
+    assert case.issuer.asked[what] == 1
 
 
 def test_a_provider_that_is_away_is_told_so(root, browser, liar):
