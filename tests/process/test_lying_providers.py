@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hmac
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -13,6 +15,7 @@ import httpx
 import pytest
 from joserfc.jwk import OctKey, RSAKey
 
+from process.people import PASSWORD
 from support import liar as lies
 from support.liar import ENDLESS, HANG, KEY, NEXT, OTHER, Issuer, Liar, part, signed, unsigned
 from support.oidc import Browser
@@ -39,8 +42,9 @@ def browser(server: Server) -> Iterator[Browser]:
 class Case:
     """One provider, and one log-in by it."""
 
-    def __init__(self, root: Api, liar: Liar, browser: Browser) -> None:
-        self.root, self.browser, self.code = root, browser, fresh("liar")
+    def __init__(self, root: Api, liar: Liar, browser: Browser, tenant: str = "demo") -> None:
+        """`root` administrates the tenant."""
+        self.root, self.browser, self.code, self.tenant = root, browser, fresh("liar"), tenant
         self.issuer: Issuer = liar.issuer(self.code, CLIENT)
         self.issuer.email = f"{fresh('victim').lower()}@example.com"
         spec = {
@@ -52,15 +56,26 @@ class Case:
         }
         root.post("/providers", {**spec, "create_users": True}, 201)
 
+    @classmethod
+    def of(cls, case: Case, browser: Browser) -> Case:
+        """The same provider, for another browser."""
+        other = copy.copy(case)
+        other.browser = browser
+        return other
+
     def log_in(self) -> httpx.Response:
         """As far as it goes."""
-        http, base = self.browser.http, self.browser.server.url + PREFIX
-        left = http.get(f"{base}/login/demo/{self.code}")
-        if left.status_code != 303:
-            return left
+        left = self.leave()
+        return self.back(left) if left.status_code == 303 else left
+
+    def leave(self) -> httpx.Response:
+        return self.browser.http.get(f"{self.browser.server.url}{PREFIX}/login/{self.tenant}/{self.code}")
+
+    def back(self, left: httpx.Response) -> httpx.Response:
         query = parse_qs(urlsplit(left.headers["location"]).query)
         self.issuer.nonce = query["nonce"][0]
-        return http.get(f"{base}/login/callback", params={"state": query["state"][0], "code": "a-code-of-the-liar"})
+        params = {"state": query["state"][0], "code": "a-code-of-the-liar"}
+        return self.browser.http.get(f"{self.browser.server.url}{PREFIX}/login/callback", params=params)
 
     def refused(self, *statuses: int) -> str:
         """The log-in fails and leaves nothing behind; answers what is told."""
@@ -99,6 +114,9 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
     ("expired", {"exp": None}),
     ("expired", {"exp": "never"}),
     ("expired", {"exp": True}),
+    ("a time that is none", {"exp": 10**400}),
+    ("a time that is none", {"iat": 10**400}),
+    ("a time that is none", {"nbf": 10**400}),
     ("of the future", {"iat": 2**40}),
     ("of the future", {"iat": None}),
     ("of the future", {"nbf": 2**40}),
@@ -119,7 +137,7 @@ CLAIMS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("why", "claims"), CLAIMS, ids=[str(claims) for _, claims in CLAIMS])
+@pytest.mark.parametrize(("why", "claims"), CLAIMS, ids=[str(claims)[:40] for _, claims in CLAIMS])
 def test_a_token_that_says_something_wrong_is_not_believed(case, why, claims):
     case.issuer.claims = claims
     assert why in case.refused()
@@ -210,6 +228,19 @@ def test_a_provider_that_hangs_is_given_up(case):
     assert "does not answer" in case.refused(503)
 
 
+@pytest.mark.parametrize("what", ["keys", "openid-configuration"])
+def test_who_hangs_is_asked_once_for_all_who_wait(case, server, what):
+    case.issuer.says[what] = HANG
+
+    def log_in(_: int) -> int:
+        with Browser(server) as browser:
+            return Case.of(case, browser).log_in().status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        assert list(threads.map(log_in, range(6))) == [503] * 6
+    assert case.issuer.asked[what] == 1
+
+
 def test_a_provider_that_is_away_is_told_so(root, browser, liar):
     case = Case(root, liar, browser)
     root.patch(f"/providers/{case.code}", {"issuer": "http://127.0.0.1:1", "client_secret": None})
@@ -246,6 +277,17 @@ def test_userinfo_of_somebody_else_is_not_believed(case, told):
     case.refused()
 
 
+def test_groups_that_none_could_be_called_are_nothing(case):
+    code = case.root.post("/groups", {"code": fresh("group")}, 201)["code"]
+    case.root.patch(f"/providers/{case.code}", {"groups_claim": "groups"})
+    case.issuer.claims = {"groups": [code, "\0", "ü", "", "x" * 5_000, 7, None, *(f"none-{n}" for n in range(990))]}
+    assert case.log_in().status_code == 303
+    assert case.browser.session()["groups"] == [code]
+    case.issuer.claims = {"groups": []}
+    assert case.log_in().status_code == 303
+    assert case.browser.session()["groups"] == []
+
+
 def test_a_new_key_is_fetched_once_a_minute_at_most(case):
     assert case.log_in().status_code == 303
     assert case.issuer.asked["keys"] == 1
@@ -276,4 +318,58 @@ def test_a_lie_is_in_the_journal_with_its_reason_and_once(case):
 def test_a_little_skew_of_clocks_is_borne(case):
     now = int(time.time())
     case.issuer.claims = {"iat": now + 30, "exp": now - 30}
+    assert case.log_in().status_code == 303
+
+
+# -- what changes while the provider is asked ------------------------------------------------------------------------
+
+
+def test_a_provider_that_is_disabled_removed_or_changed_in_the_very_moment_logs_nobody_in(case):
+    path = f"/providers/{case.code}"
+
+    def meanwhile(do: Callable[[], Any]) -> None:
+        case.issuer.sign = lambda claims: (do(), signed(claims))[1]
+
+    meanwhile(lambda: case.root.patch(path, {"name": "Another", "domains": ["elsewhere.example"]}))
+    assert "was changed" in case.refused(403)
+    case.root.patch(path, {"domains": []})
+    meanwhile(lambda: case.root.patch(path, {"enabled": False}))
+    case.refused(404)
+    case.root.patch(path, {"enabled": True})
+    meanwhile(lambda: case.root.delete(path))
+    case.refused(404)
+    created = [entry["subject"] for entry in case.root.everything("/audit", type="user.created", limit=200)]
+    assert case.issuer.email not in created
+
+
+def test_nobody_of_a_disabled_tenant_is_sent_away_nor_let_in_nor_made(server, root, liar, browser):
+    tenant, email = fresh("shut"), f"{fresh('admin')}@example.com"
+    root.post("/tenants", {"code": tenant, "administrator": {"email": email, "password": PASSWORD}}, 201)
+    case = Case(server.login(email, PASSWORD), liar, browser, tenant)
+
+    def disable(disabled: bool) -> None:
+        root.patch(f"/tenants/{tenant}", {"disabled": disabled})
+
+    def offered() -> list[Any]:
+        found = browser.request("GET", "/login/providers", params={"tenant": tenant})
+        return [each["code"] for each in found.json()["items"]]
+
+    assert offered() == [case.code]
+    case.issuer.sign = lambda claims: (disable(True), signed(claims))[1]
+    answer = case.log_in()
+    assert (answer.status_code, offered()) == (404, [])
+    assert "penstock=" not in answer.headers.get("set-cookie", "")
+    assert case.log_in().status_code == 404, "nobody is sent away"
+    disable(False)
+    case.root = server.login(email, PASSWORD)
+    assert [entry["subject"] for entry in case.root.everything("/audit", type="user.created", limit=200)] == [email]
+    assert case.root.everything("/audit", type="session.opened", limit=200) == []
+    case.root.get(f"/users/{case.issuer.email}", expect=404)
+    case.issuer.sign = signed
+    left = case.leave()
+    disable(True)
+    asked = case.issuer.asked["token"]
+    assert case.back(left).status_code == 404
+    assert case.issuer.asked["token"] == asked, "its code is not sent"
+    disable(False)
     assert case.log_in().status_code == 303

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from typing import Any
@@ -177,11 +178,40 @@ def test_a_change_from_another_sites_page_is_refused_even_with_the_proof(root, w
     for site in ("same-origin", "none"):
         headers["sec-fetch-site"] = site
         assert window.request("PATCH", "/me", json={"name": "Mine"}, headers=headers).status_code == 200
-    body = {"email": user["email"], "password": PASSWORD}
-    cross = window.request("POST", "/session", json=body, headers={"sec-fetch-site": "cross-site"})
-    assert cross.status_code == 403
-    assert "set-cookie" not in cross.headers
+    for foreign in FOREIGN:
+        answer = window.request(
+            "PATCH", "/me", json={"name": "Forged"}, headers={"x-csrf-token": window.csrf, **foreign}
+        )
+        assert answer.status_code == 403, foreign
+    assert root.get(f"/users/{user['email']}")["name"] == "Mine"
     assert window.request("GET", "/me", headers={"sec-fetch-site": "cross-site"}).status_code == 200
+
+
+FOREIGN = [
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN, ids=str)
+def test_no_page_of_a_neighbours_or_a_strangers_logs_a_browser_in(root, windows, headers):
+    window = windows()
+    body = {"email": person(root)["email"], "password": PASSWORD}
+    answer = window.request("POST", "/session", json=body, headers=headers)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+    assert window.request("POST", "/session", json=body, headers={"origin": window.server.url}).status_code == 201
+
+
+@pytest.mark.parametrize("kind", [None, "text/plain", "application/x-www-form-urlencoded"])
+def test_a_log_in_says_that_it_is_json(root, windows, kind):
+    window, headers = windows(), {} if kind is None else {"content-type": kind}
+    content = json.dumps({"email": person(root)["email"], "password": PASSWORD})
+    answer = window.request("POST", "/session", content=content, headers=headers)
+    assert answer.status_code == 415
+    assert "set-cookie" not in answer.headers
 
 
 # -- where one is logged in ------------------------------------------------------------------------------------------

@@ -198,9 +198,28 @@ def test_an_operator_gets_in_by_a_provider_that_an_operator_set_up_and_no_other(
     assert answer.status_code == 403
     assert "operator" in answer.text
     root.patch(f"/providers/{code}", {"name": "Looked at"})
-    assert browser.log_in(DEMO, code, f"{fresh('s')}~{operator['email']}").status_code == 303
-    admin.patch(f"/providers/{code}", {"name": "Mine again"})
-    assert browser.log_in(DEMO, code, f"{fresh('t')}~{operator['email']}").status_code == 403
+    root.patch(f"/providers/{code}", {"enabled": True, "issuer": provider.issuer, "client_secret": SECRET})
+    assert browser.log_in(DEMO, code, f"{fresh('s')}~{operator['email']}").status_code == 403
+    whole = {name: provider.spec(code)[name] for name in ("issuer", "client_id", "client_secret")}
+    root.patch(f"/providers/{code}", whole)
+    assert journal(root, "provider.changed", code)[0]["data"]["trusted_by"] == root.name
+    who = f"{fresh('s')}~{operator['email']}"
+    assert browser.log_in(DEMO, code, who).status_code == 303
+    admin.patch(
+        f"/providers/{code}", {"name": "Mine again", "issuer": provider.issuer, "client_id": whole["client_id"]}
+    )
+    assert browser.log_in(DEMO, code, who).status_code == 303
+    admin.patch(f"/providers/{code}", {"client_secret": SECRET})
+    assert browser.log_in(DEMO, code, who).status_code == 403
+
+
+@pytest.mark.parametrize("part", [{"client_id": "penstock-ES256"}, {"client_secret": "another"}])
+def test_an_administrators_change_of_the_client_takes_an_operators_word_away(root, provider, server, part):
+    admin, code = logged_in(server, root, roles=["admin"]), made(root, provider)
+    admin.patch(f"/providers/{code}", part)
+    assert journal(root, "provider.changed", code)[0]["data"]["trusted_by"] == admin.name
+    root.patch(f"/providers/{code}", {"client_id": "another"})
+    assert "trusted_by" not in journal(root, "provider.changed", code)[0]["data"]
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------

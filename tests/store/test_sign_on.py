@@ -82,6 +82,22 @@ def test_a_bond_goes_with_its_user(store):
     assert run(store, lambda tx: providers.subject_of(tx, uid, "https://a.example")) is None
 
 
+def test_groups_that_a_provider_names_are_looked_for_all_at_once(store):
+    tid, _ = tenant(store)
+    of_another = run(store, lambda tx: people.add_tenant(tx, "other", "other", "other"))
+    gids = run(store, lambda tx: {code: people.add_group(tx, tid, code, code) for code in ("a", "b")})
+    run(store, lambda tx: people.add_group(tx, of_another, "c", "c"))
+    named = {"a", "b", "c", *(f"no-{n}" for n in range(1_000))}
+
+    def unit(tx):
+        before = store.writer.connection.statements
+        found = providers.groups_among(tx, tid, named)
+        return found, store.writer.connection.statements - before
+
+    assert run(store, unit) == (gids, 1)
+    assert run(store, lambda tx: providers.groups_among(tx, tid, [])) == {}
+
+
 def test_failures_are_kept_found_and_forgotten(store):
     rows = [Row("a", 3, 10, 20), Row("b", 1, 1_000, 1_000)]
 

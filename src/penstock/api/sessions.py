@@ -17,12 +17,13 @@ from penstock.errors import (
     NotFound,
     PenstockError,
     Unauthenticated,
+    UnsupportedMediaType,
     UpstreamFailed,
 )
 from penstock.operations import providers, sessions
 from penstock.operations.single_sign_on import MINUTES, Answered
 from penstock.web import notices
-from penstock.web.auth import require_same_site
+from penstock.web.auth import require_own_page
 from penstock.web.cookies import LOGIN, SESSION
 from penstock.web.errors import PROBLEM_DETAILS
 from penstock.web.routing import Auth, Raw, Reply, Route
@@ -51,7 +52,10 @@ async def _current(call: ApiCall) -> sessions.Session:
 
 
 async def log_in(call: ApiCall) -> Reply:
-    require_same_site(call)
+    require_own_page(call, call.door.cookies)
+    if "content-type" not in call.headers:
+        # without it any page may send a body, and a browser asks nobody before
+        raise UnsupportedMediaType("send Content-Type: application/json")
     body: words.LogIn = call.body
     opened = await call.door.sessions.log_in(body.email, body.password, body.tenant, _place(call))
     return Reply(render_session(opened.session), headers=_cookie(call, opened.secret))

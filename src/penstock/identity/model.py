@@ -138,9 +138,14 @@ def parse_name(text: str, pointer: str = "/name") -> str:
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+def is_code(text: str) -> bool:
+    """Whether a group could have this code."""
+    return _CODE.fullmatch(text) is not None
+
+
 def parse_code(text: str, pointer: str = "/code") -> str:
     """Reads the code of a group, as definitions may name it. Raises: Invalid, pointing at `pointer`."""
-    if not _CODE.fullmatch(text):
+    if not is_code(text):
         raise _bad(pointer, "must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-'")
     return text
 

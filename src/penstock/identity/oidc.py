@@ -6,7 +6,6 @@ Pure: the time is given, nothing is fetched. Every check of a token stands here 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -25,8 +24,8 @@ ALGORITHMS = frozenset({"RS256", "PS256", "ES256", "EdDSA"})
 LEEWAY = 60
 """Seconds that two clocks may be apart."""
 LONGEST_TOKEN, LONGEST_SUBJECT, MOST_KEYS, MOST_GROUPS = 64 * 1024, 255, 100, 1_000
-SHORTEST_RSA = 256
-"""Bytes of a modulus."""
+SHORTEST_RSA = 2_048
+"""Bits of a modulus."""
 _KINDS = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _HOST = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,255}")
 
@@ -114,8 +113,22 @@ def _can_sign(key: Key) -> bool:
         return False
     if key["kty"] != "RSA":
         return True
-    modulus = key.get("n")
-    return isinstance(modulus, str) and len(modulus) * 3 // 4 >= SHORTEST_RSA
+    return _bits(key.get("n")) >= SHORTEST_RSA
+
+
+def _bits(number: Any) -> int:
+    """Of the number itself: leading zeros make a text longer and a key no stronger."""
+    if not isinstance(number, str):
+        return 0
+    try:
+        return int.from_bytes(_decoded(number)).bit_length()
+    except ValueError:
+        return 0
+
+
+def _decoded(part: str) -> bytes:
+    """Raises: ValueError."""
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def verified(token: str, keys: Sequence[Key]) -> Claims:
@@ -145,9 +158,8 @@ def _header(token: str) -> dict[str, Any]:
     if len(token) > LONGEST_TOKEN or token.count(".") != 2 or not token.isascii():
         raise Untrusted("its ID token is none")
     try:
-        decoded = base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
-        return msgspec.json.decode(decoded, type=dict[str, Any])
-    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+        return msgspec.json.decode(_decoded(part), type=dict[str, Any])
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         raise Untrusted("its ID token is none") from None
 
 
@@ -161,7 +173,7 @@ def _claims(token: str, key: Key, algorithm: str) -> Claims | None:
         public = {name: value for name, value in key.items() if name in _PARTS}
         content = jws.deserialize_compact(token, import_key(public), algorithms=[algorithm]).payload
         return msgspec.json.decode(content, type=dict[str, Any])
-    except (JoseError, ValueError, TypeError, KeyError, RecursionError):
+    except (JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
 
 
@@ -198,7 +210,13 @@ def subject_of(claims: Mapping[str, Any]) -> str:
 
 
 def _time(value: Any) -> float | None:
-    return None if isinstance(value, bool) or not isinstance(value, int | float) else float(value)
+    """None: there is none. Raises: Untrusted."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON has numbers of any size
+        raise Untrusted("its ID token tells a time that is none") from None
 
 
 def person(subject: str, claims: Mapping[str, Any], groups_claim: str | None) -> Person:

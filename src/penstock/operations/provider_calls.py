@@ -5,11 +5,10 @@ Every call leaves through the guarded client. A provider that lies or hangs is a
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import logging
 import time
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -27,6 +26,7 @@ from penstock.identity.oidc import (
     verified,
 )
 from penstock.operations.context import Remembered
+from penstock.operations.fetched import Fetched
 from penstock.outbound import Failed, Outbound, OutboundError, Response
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ KEYS_AGAIN = 60.0
 """Seconds between two looks for a key that is not known."""
 MOST_PROVIDERS = 1_000
 _PRINTED = 200
+
+V = TypeVar("V")
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -52,32 +54,22 @@ class Tokens(msgspec.Struct, frozen=True):
     access_token: str | None = None
 
 
-class _KeySet:
-    """A provider's keys, and when they were fetched."""
-
-    def __init__(self) -> None:
-        self.keys: list[Key] = []
-        self.fetched = self.looked_again = float("-inf")
-        self.lock = asyncio.Lock()
-
-
 class ProviderCalls:
     """One for the whole server: what providers publish is remembered for a while."""
 
     def __init__(self, client: Outbound) -> None:
         self._client = client
-        self._endpoints: Remembered[str, tuple[float, Endpoints]] = Remembered(MOST_PROVIDERS)
-        self._keys: Remembered[str, _KeySet] = Remembered(MOST_PROVIDERS)
+        self._endpoints: Remembered[str, Fetched[Endpoints]] = Remembered(MOST_PROVIDERS)
+        self._keys: Remembered[str, Fetched[list[Key]]] = Remembered(MOST_PROVIDERS)
 
     async def endpoints(self, issuer: str) -> Endpoints:
         """Raises: Unavailable, UpstreamFailed, Untrusted."""
-        known = self._endpoints.get(issuer)
-        if known is not None and known[0] > time.monotonic():
-            return known[1]
-        answer = await self._ask("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-        found = read_endpoints(_content(answer), issuer)
-        self._endpoints[issuer] = (time.monotonic() + DISCOVERY_KEPT, found)
-        return found
+
+        async def fetch() -> Endpoints:
+            answer = await self._ask("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+            return read_endpoints(_content(answer), issuer)
+
+        return await _of(self._endpoints, issuer).get(DISCOVERY_KEPT, fetch)
 
     async def exchange(self, at: Endpoints, client: Client, code: str, verifier: str) -> Tokens:
         """The tokens of a code. Raises: Unavailable, UpstreamFailed, Untrusted, Forbidden where the provider does not take the code."""
@@ -105,25 +97,19 @@ class ProviderCalls:
 
     async def verified(self, at: Endpoints, token: str) -> Claims:
         """What an ID token says, its signature checked. Raises: Unavailable, UpstreamFailed, Untrusted."""
-        known = self._keys.get(at.jwks_uri)
-        if known is None:
-            known = self._keys[at.jwks_uri] = _KeySet()
-        async with known.lock:
-            now = time.monotonic()
-            if now - known.fetched > KEYS_KEPT:
-                await self._fetch(at, known)
-            try:
-                return verified(token, known.keys)
-            except UnknownKey:
-                if now - known.looked_again < KEYS_AGAIN:
-                    raise
-            known.looked_again = now
-            await self._fetch(at, known)
-            return verified(token, known.keys)
+        known = _of(self._keys, at.jwks_uri)
 
-    async def _fetch(self, at: Endpoints, known: _KeySet) -> None:
-        known.keys = read_keys(_content(await self._ask("GET", at.jwks_uri)))
-        known.fetched = time.monotonic()
+        async def fetch() -> list[Key]:
+            return read_keys(_content(await self._ask("GET", at.jwks_uri)))
+
+        try:
+            return verified(token, await known.get(KEYS_KEPT, fetch))
+        except UnknownKey:
+            if time.monotonic() - known.looked_again < KEYS_AGAIN and not known.fetching:
+                raise
+        keys = await known.anew(fetch)
+        known.looked_again = time.monotonic()
+        return verified(token, keys)
 
     async def userinfo(self, at: Endpoints, access_token: str, subject: str) -> dict[str, Any]:
         """What else the provider tells of the subject. Raises: Unavailable, UpstreamFailed, Untrusted."""
@@ -159,6 +145,13 @@ class ProviderCalls:
             log.warning("a provider of identity answered %d at %s", answer.status, url[:_PRINTED])
             raise Unavailable(f"the provider answers {answer.status}", retry_after=answer.retry_after or 5)
         return answer
+
+
+def _of(known: Remembered[str, Fetched[V]], url: str) -> Fetched[V]:
+    found = known.get(url)
+    if found is None:
+        found = known[url] = Fetched()
+    return found
 
 
 def _content(answer: Response) -> bytes:

@@ -14,6 +14,7 @@ from penstock.errors import AlreadyExists, Conflict, Invalid, NotFound, Problem
 from penstock.identity.keys import NONCE_BYTES, Keys
 from penstock.identity.model import Actor, parse_code, parse_name
 from penstock.identity.oidc import safe_url
+from penstock.identity.policy import OPERATOR
 from penstock.operations.administration import require_administrator
 from penstock.operations.context import Context, require_revision
 from penstock.operations.views import Page
@@ -22,6 +23,8 @@ from penstock.store.providers import Row
 from penstock.store.rows import Tx
 
 SCOPES = ("openid", "email", "profile")
+VOUCHING = frozenset({"issuer", "client_id", "client_secret"})
+"""Members that say who vouches for the users."""
 MOST_OFFERED = 50
 """Providers a log-in page is told of."""
 CHUNK = 100
@@ -140,7 +143,7 @@ async def create(
         if providers.NAMED.lock(tx, tid, code) is not None:
             raise AlreadyExists(f"there is a provider {code!r} already")
         by, document = actor.principal, codec.encode_json(spec)
-        row = Row(tid, code, document, *sealed, 1, tx.now, by, tx.now, by)
+        row = Row(tid, code, document, *sealed, 1, tx.now, by, tx.now, by, by)
         providers.NAMED.put(tx, row)
         journal.record(tx, tid, by, "provider.created", "provider", code, msgspec.to_builtins(spec))
         return _view(row)
@@ -175,17 +178,30 @@ async def change(
             return _view(row)
         _require_new_secret(row, changed, sealed)
         row = row._replace(document=codec.encode_json(spec), revision=row.revision + 1)
-        row = row._replace(modified_at=tx.now, modified_by=actor.principal)
+        trusted_by = _trusted_by(row, actor, {*members, *(() if sealed is None else ("client_secret",))}, changed)
+        newly = {} if trusted_by == row.trusted_by else {"trusted_by": trusted_by}
+        row = row._replace(modified_at=tx.now, modified_by=actor.principal, trusted_by=trusted_by)
         if sealed is not None:
             row = row._replace(key=sealed[0], secret=sealed[1])
         providers.NAMED.put(tx, row)
-        told = {**changed, **({} if sealed is None else {"client_secret": row.secret is not None})}
+        told = {**changed, **({} if sealed is None else {"client_secret": row.secret is not None}), **newly}
         journal.record(tx, tid, actor.principal, "provider.changed", "provider", code, told)
         return _view(row)
 
     shown = _fingerprint(ctx, None if secret is UNSET else secret)
     request = ["provider.change", code, members, secret is UNSET, shown, sorted(expected) if expected else None]
     return (await ctx.once(actor, key, request, unit, Provider))[0]
+
+
+def _trusted_by(row: Row, actor: Actor, given: set[str], changed: dict[str, Any]) -> str:
+    """Who answers for the issuer and the client: who has said all of it, or else has changed a part.
+
+    An operator who changes a part of what another has said has not said the rest: to adopt it they say all of it again.
+    """
+    if given >= VOUCHING:
+        return actor.principal
+    touched = "client_secret" in given or not VOUCHING.isdisjoint(changed)
+    return actor.principal if touched and OPERATOR not in actor.roles else row.trusted_by
 
 
 def _require_new_secret(row: Row, changed: dict[str, Any], sealed: tuple[str | None, str | None] | None) -> None:

@@ -24,7 +24,7 @@ from penstock.errors import (
     Problem,
     UpstreamFailed,
 )
-from penstock.identity.model import MAX_NAME
+from penstock.identity.model import MAX_NAME, is_code
 from penstock.identity.oidc import (
     Claims,
     Endpoints,
@@ -90,7 +90,8 @@ class _Provider:
     spec: Spec
     secret: str | None
     trusted_by: str
-    """Who made it what it is."""
+    """Who answers for issuer and client."""
+    revision: int
 
 
 class Origin:
@@ -175,7 +176,7 @@ class SingleSignOn:
         except Conflict as error:
             log.warning("the secret for the provider %s of tenant %s is not readable: %s", code, id, error.message)
             raise UpstreamFailed(f"{spec.name} cannot be asked; the server's log says more") from None
-        return _Provider(row.tid, id, code, spec, secret, row.modified_by)
+        return _Provider(row.tid, id, code, spec, secret, row.trusted_by, row.revision)
 
     async def _endpoints(self, provider: _Provider) -> Endpoints:
         try:
@@ -189,14 +190,12 @@ class SingleSignOn:
         """The session, and the path where the browser wanted to be. Nothing is made unless all of it goes well.
 
         Raises: Invalid (a state that is unknown, used, late or another browser's), Forbidden, Unavailable, UpstreamFailed,
-        NotFound where the provider was removed meanwhile.
+        NotFound where the provider was removed or disabled meanwhile, or its tenant was.
         """
         state = answered.state or ""
         kept = await self._come_back(state, browser)
-        found = await self._ctx.store.async_read(
-            lambda read: (people.public_id(read, kept.tid), providers.NAMED.get(read, kept.tid, kept.provider))
-        )
-        provider = self._whole("", kept.provider, None if found[1] is None else (found[0], found[1]))
+        found = await self._ctx.store.async_read(lambda read: providers.of(read, kept.tid, kept.provider))
+        provider = self._whole("", kept.provider, found)
         try:
             who = await self._vouched(provider, state, answered)
         except Untrusted as lie:
@@ -255,6 +254,9 @@ class SingleSignOn:
 
         def unit(tx: Tx) -> str | PenstockError:
             people.hold(tx, provider.tid)
+            away = _away(tx, provider)
+            if away is not None:
+                return away
             try:
                 user = self._user(tx, provider, who)
             except Forbidden as refusal:
@@ -320,6 +322,16 @@ class SingleSignOn:
         await self._ctx.store.submit_async(unit)
 
 
+def _away(tx: Tx, provider: _Provider) -> PenstockError | None:
+    """Why nobody comes from there any more: what was believed while the provider was asked may not be so now."""
+    row = providers.NAMED.lock(tx, provider.tid, provider.code)
+    if row is None or not spec_of(row).enabled or people.settings(tx, provider.tid).disabled:
+        return NotFound("provider", provider.code)
+    if row.revision != provider.revision:
+        return Forbidden(f"{provider.spec.name} was changed in this moment: begin again")
+    return None
+
+
 def _is_operator(tx: Tx, tid: int, principal: str) -> bool:
     kind, _, id = principal.partition(":")
     row = directory.user(tx, tid, id) if kind == "user" else directory.application(tx, tid, id)
@@ -345,17 +357,16 @@ def _made(tx: Tx, provider: _Provider, who: Person) -> UserRow:
 def _regroup(tx: Tx, provider: _Provider, user: UserRow, told: tuple[str, ...]) -> None:
     """The groups of the tenant that the provider names are the user's; what else it names is nothing here."""
     tid = provider.tid
-    known = {code: group.gid for code in told if (group := directory.group(tx, tid, code)) is not None}
     before = directory.groups_of(tx, [user.uid])[user.uid]
-    if sorted(known) == before:
+    groups = providers.groups_among(tx, tid, {*before, *filter(is_code, told)})
+    known = groups.keys() & set(told)
+    if known == set(before):
         return
     for code in before:
-        group = directory.group(tx, tid, code)
-        if group is not None and code not in known:
-            people.drop_member(tx, group.gid, user.uid)
-    for code, gid in known.items():
-        if code not in before:
-            people.add_member(tx, gid, user.uid)
+        if code not in known:
+            people.drop_member(tx, groups[code], user.uid)
+    for code in known.difference(before):
+        people.add_member(tx, groups[code], user.uid)
     tx.patch(USERS, (user.uid,), {"rev": user.rev + 1})
     people.changed(tx, tid)
     data = {"groups": sorted(known), "provider": provider.code}

@@ -259,6 +259,7 @@ providers = _table(
     _text("created_by"),
     _int("modified_at"),
     _text("modified_by"),
+    _text("trusted_by"),
 )
 
 provider_users = _table(

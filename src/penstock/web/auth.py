@@ -70,7 +70,7 @@ def bearer_or_session(authenticator: Authenticator, sessions: Sessions, cookies:
             return await by_token(asked)
         session = await sessions.authenticate(secret)
         if asked.method not in SAFE:
-            require_same_site(asked)
+            require_own_page(asked, cookies)
             if not same(asked.headers.get(CSRF, ""), session.csrf):
                 raise Forbidden("a change with a session's cookie needs its `csrf` in the header X-CSRF-Token")
         return session.actor
@@ -78,10 +78,12 @@ def bearer_or_session(authenticator: Authenticator, sessions: Sessions, cookies:
     return authenticate
 
 
-def require_same_site(asked: Asked) -> None:
-    """Browsers say whose page sends a request. Raises: Forbidden."""
-    if asked.headers.get("sec-fetch-site", "").lower() == "cross-site":
-        raise Forbidden("another site's page has sent this: nothing was done")
+def require_own_page(asked: Asked, cookies: Cookies) -> None:
+    """Raises: Forbidden."""
+    if not cookies.from_own_page(asked):
+        raise Forbidden(
+            "another site's page has sent this: nothing was done. (Behind a proxy: is public_url what browsers see?)"
+        )
 
 
 async def nobody(_: Asked) -> Actor:

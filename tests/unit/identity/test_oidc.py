@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -62,7 +64,27 @@ def test_no_address_breaks_the_check(text):
 
 
 ODD = st.sampled_from(
-    [None, True, False, 0, -1, 1e308, 2**70, "", "c", "\ud800", "\0", [], ["c"], ["c", "d"], [None, 7], {}, {"c": 1}]
+    [
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1e308,
+        2**70,
+        10**400,
+        -(10**400),
+        "",
+        "c",
+        "\ud800",
+        "\0",
+        [],
+        ["c"],
+        ["c", "d"],
+        [None, 7],
+        {},
+        {"c": 1},
+    ]
 )
 NAMES = ("iss", "sub", "aud", "azp", "exp", "iat", "nbf", "nonce", "email", "email_verified", "name", "groups")
 
@@ -96,3 +118,28 @@ def test_groups_of_a_claim_are_texts_and_a_missing_claim_is_none_of_them():
 def test_what_is_no_key_set_is_none(document):
     with pytest.raises(Untrusted):
         read_keys(document)
+
+
+@pytest.mark.parametrize("bits", [2_040, 2_047])
+def test_leading_zeros_make_no_key_of_rsa_longer(bits):
+    def key(bits: int, zeros: int) -> bytes:
+        octets = bytes(zeros) + (1 << (bits - 1)).to_bytes((bits + 7) // 8)
+        return json.dumps(
+            {"keys": [{"kty": "RSA", "n": base64.urlsafe_b64encode(octets).rstrip(b"=").decode()}]}
+        ).encode()
+
+    assert read_keys(key(bits, 0)) == read_keys(key(bits, 1)) == read_keys(key(bits, 100)) == []
+    assert len(read_keys(key(2_048, 0))) == len(read_keys(key(2_048, 1))) == 1
+
+
+@pytest.mark.parametrize("modulus", [None, 7, [], "", "A" * 400, "=" * 400, "\u00e4" * 400, "AAAAA"])
+def test_a_key_of_rsa_without_a_modulus_signs_nothing(modulus):
+    assert read_keys(json.dumps({"keys": [{"kty": "RSA", "n": modulus}]}).encode()) == []
+
+
+@pytest.mark.parametrize("name", ["exp", "iat", "nbf"])
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_a_time_that_no_float_can_hold_is_not_believed(name, number):
+    right = {"iss": "i", "aud": "c", "exp": 2_000, "iat": 1_000, "nonce": "n", "sub": "s"}
+    with pytest.raises(Untrusted, match="a time that is none"):
+        check_claims({**right, name: number}, issuer="i", client_id="c", nonce="n", now=1_000)

@@ -633,6 +633,7 @@ def upgrade() -> None:  # noqa: PLR0915 - a list
         text("created_by"),
         big("modified_at"),
         text("modified_by"),
+        text("trusted_by"),
         sa.PrimaryKeyConstraint("tid", "name", name=op.f("providers_pkey")),
         sqlite_strict=True,
         sqlite_with_rowid=False,
