@@ -129,14 +129,17 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
 
     Raises: LeaseLost, NotFound, Invalid, TooLarge, Conflict (an increment on something else), Unauthenticated.
     """
+    _check(entry)
     pid, n = await _place(ctx, actor, entry)
-    unit = _answering(ctx, actor, entry, pid, n)
+    held = _Held()
+    unit = _answering(ctx, actor, entry, pid, n, held)
     wants = ((JOBS, (pid, n)),)
     if actor is None:
         try:
             await ctx.store.submit_async(unit, (pid,), wants)
-        except Unauthenticated:
-            await _not_counted(ctx, pid)
+        except PenstockError:
+            if not held.known:
+                await _not_counted(ctx, pid)
             raise
         return
     key = part_of(idempotency_key, entry.id)
@@ -146,7 +149,7 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
 
 
 async def _not_counted(ctx: Context, pid: int) -> None:
-    """The request was of the tenant by a token that is not its job's."""
+    """The request was let in as the tenant's, and no token of its job was seen."""
     identity = await ctx.identity(pid)
     if identity is not None:
         ctx.limits.was_nobody(identity.tid)
@@ -202,7 +205,14 @@ async def _place(ctx: Context, actor: Actor | None, entry: Answer) -> tuple[int,
         raise NotFound("job", entry.id) from None
 
 
-def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int) -> Callable[[Tx], None]:
+class _Held:
+    """Whether the unit has come to the answer's job, and the caller was found to hold it."""
+
+    known = False
+
+
+def _check(entry: AnyAnswer) -> None:
+    """What can be said of an answer before anybody is asked who holds the job. Raises: Invalid, TooLarge."""
     if isinstance(entry, Completed):
         check_size(entry.output, "/output")
         for key, value in entry.values.items():
@@ -213,10 +223,15 @@ def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n:
     elif isinstance(entry, Thrown):
         check_size(entry.data, "/data")
 
+
+def _answering(
+    ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int, held: _Held
+) -> Callable[[Tx], None]:
     def unit(tx: Tx) -> None:
         if actor is None:
             _require_same_process(tx, pid, entry)
         row = held_job(tx, actor, entry, pid, n)
+        held.known = True
         by = actor.principal if actor is not None else f"job:{entry.id}"
         if isinstance(entry, Completed):
             for key in entry.increments:
