@@ -7,6 +7,7 @@ for itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -130,9 +131,10 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
     Raises: LeaseLost, NotFound, Invalid, TooLarge, Conflict (an increment on something else), Unauthenticated.
     """
     _check(entry)
+    arrived = time.monotonic()
     pid, n = await _place(ctx, actor, entry)
     held = _Held()
-    unit = _answering(ctx, actor, entry, pid, n, held)
+    unit = _answering(ctx, actor, entry, pid, n, held, arrived)
     wants = ((JOBS, (pid, n)),)
     if actor is None:
         try:
@@ -225,12 +227,12 @@ def _check(entry: AnyAnswer) -> None:
 
 
 def _answering(
-    ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int, held: _Held
+    ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int, held: _Held, arrived: float
 ) -> Callable[[Tx], None]:
     def unit(tx: Tx) -> None:
         if actor is None:
             _require_same_process(tx, pid, entry)
-        row = held_job(tx, actor, entry, pid, n)
+        row = held_job(tx, actor, entry, pid, n, arrived)
         held.known = True
         by = actor.principal if actor is not None else f"job:{entry.id}"
         if isinstance(entry, Completed):
@@ -261,8 +263,12 @@ def _event(entry: AnyAnswer, row: jobs.Row, by: str, at: int) -> ev.JobCompleted
             return ev.ErrorThrown(code=entry.code, message=entry.message, data=entry.data, **of)
 
 
-def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int) -> jobs.Row:
-    """The job, if the caller holds it. Raises: NotFound (another tenant's), LeaseLost, Unauthenticated."""
+def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int, arrived: float) -> jobs.Row:
+    """The job, if the caller holds it. `arrived` (by the monotonic clock): a lease that was good then is, as long as nobody
+    has taken it away since. What waited for its turn at the writer is not late.
+
+    Raises: NotFound (another tenant's), LeaseLost, Unauthenticated.
+    """
     row = jobs.get(tx, pid, n)
     if actor is not None and row is not None and row.tid != actor.tenant.tid:
         raise NotFound("job", entry.id)
@@ -272,10 +278,16 @@ def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int) -> jo
             raise Unauthenticated("the job's token is not valid (any more)")
     else:
         good = row is not None and row.lease is not None and entry.lease is not None and same(row.lease, entry.lease)
-        good = good and row is not None and row.leased_until is not None and row.leased_until > tx.now
+        good = (
+            good and row is not None and row.leased_until is not None and row.leased_until > tx.now - _waited(arrived)
+        )
     if not good or row is None:
         raise LeaseLost("the lease ran out, or the job is over: the answer is not applied")
     return row
+
+
+def _waited(arrived: float) -> int:
+    return int((time.monotonic() - arrived) * 1000)
 
 
 # -- leases and logs -------------------------------------------------------------------------------------------------
@@ -295,10 +307,11 @@ async def extend(ctx: Context, actor: Actor, entries: list[Extend]) -> list[Resu
     require(actor, Action.JOB_WORK)
 
     async def one(entry: Extend) -> Extended:
+        arrived = time.monotonic()
         pid, n = await _place(ctx, actor, entry)
 
         def unit(tx: Tx) -> Extended:
-            row = held_job(tx, actor, entry, pid, n)
+            row = held_job(tx, actor, entry, pid, n, arrived)
             until = tx.now + int(entry.seconds * 1000)
             jobs.extend(tx, row, until)
             return Extended(until, bool(row.told))
@@ -313,10 +326,11 @@ async def write_log(ctx: Context, actor: Actor, entries: list[LogLine]) -> list[
     require(actor, Action.JOB_WORK)
 
     async def one(entry: LogLine) -> None:
+        arrived = time.monotonic()
         pid, n = await _place(ctx, actor, entry)
 
         def unit(tx: Tx) -> None:
-            held_job(tx, actor, entry, pid, n)
+            held_job(tx, actor, entry, pid, n, arrived)
 
         await ctx.store.submit_async(unit, (pid,))
         log.info("job.log", job=entry.id, level_of_worker=entry.level, message=entry.message[:2000])

@@ -23,6 +23,7 @@ from penstock.operations.context import Context, new_uuid
 from penstock.operations.login_limits import LoginLimits
 from penstock.operations.signing import AUDIENCE, Signing
 from penstock.store import access_keys, held_tokens, journal, people
+from penstock.store.fairness import in_turn, of_tenant
 from penstock.store.rows import Tx
 from penstock.telemetry.figures import IdentityFigures
 
@@ -199,7 +200,8 @@ class Credentials:
             people.add_token(tx, hashed, tid, principal, AUDIENCE, ends * 1000 - tx.now, id=id, kind=kind)
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
 
-        await self._ctx.store.submit_async(unit)
+        with in_turn(of_tenant(tid)):
+            await self._ctx.store.submit_async(unit)
         self.figures.log_ins += 1
         return Token(token, self._seconds)
 
