@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import socket
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -56,14 +55,13 @@ class Settings:
     port: int = 8080
     """0: one that is free."""
     public_url: str | None = None
-    """Where people and clients reach the server, as https://workflows.example.com; None: the address it listens on. What a request says
-    of it counts nothing."""
+    """Where people and clients reach the server, as https://workflows.example.com; None: the address it listens on.
+    What a request says of it counts nothing."""
     trusted_proxies: tuple[str, ...] = ()
-    """Networks (CIDR) of proxies that are believed where a call comes from (X-Forwarded-For, Forwarded, X-Forwarded-Proto)."""
+    """Networks (CIDR) of proxies that are believed where a call comes from (X-Forwarded-For, Forwarded,
+    X-Forwarded-Proto)."""
     data_dir: Path = Path("var/data")
     """SQLite's database and, where documents_url says nothing else, documents. It belongs to one server at a time."""
-    node_name: str = field(default_factory=socket.gethostname)
-    """The host's name where it is not said. Nothing goes by it yet."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -79,11 +77,13 @@ class Settings:
     trace_sample: float = 1.0
     """The part of traces that begin here and are recorded, from 0 to 1; callers decide about theirs."""
     drain_delay: timedelta = timedelta(0)
-    """How long a server that was told to stop says that it is not ready, and still serves, before it closes its port."""
+    """How long a server that was told to stop says that it is not ready, and still serves, before it closes its
+    port."""
     max_body_size: int = 2 * 1024 * 1024
     """Bytes of a request's body, but for documents."""
     documents_url: str | None = None
-    """Where the content of documents lies: file:///FOLDER, s3://BUCKET/…, gs://… or az://…; None: `documents` in data_dir."""
+    """Where the content of documents lies: file:///FOLDER, s3://BUCKET/…, gs://… or az://…; None: `documents` in
+    data_dir."""
     max_document_size: int = 100 * 1024 * 1024
     """Bytes of a document's content."""
     upload_timeout: timedelta = timedelta(seconds=30)
@@ -92,10 +92,6 @@ class Settings:
     """Whether outbound calls may go to private, loopback and link-local addresses."""
     outbound_allow: tuple[str, ...] = ()
     """Hosts and networks (CIDR) that outbound calls may go to though they are private."""
-    lease_default: timedelta = timedelta(seconds=60)
-    """Nothing goes by it yet: a worker that does not say gets PT60S."""
-    lease_max: timedelta = timedelta(hours=1)
-    """Nothing goes by it yet: a worker may ask for PT1H at most."""
     retention_days: int | None = None
     """Ended processes are removed after this many days; None keeps them."""
     token_lifetime: timedelta = timedelta(hours=1)
@@ -105,8 +101,9 @@ class Settings:
     session_idle: timedelta = timedelta(hours=12)
     """How long it stays so while nothing is asked."""
     secret_key: str | None = field(default=None, repr=False)
-    """Encrypts what must be readable again (secrets, access keys, signing keys): 32 bytes in base64. Several with commas or line
-    ends between: the first encrypts, all decrypt. None: on SQLite the file `secret.key` of data_dir, made where it is not there."""
+    """Encrypts what must be readable again (secrets, access keys, signing keys): 32 bytes in base64. Several with
+    commas or line ends between: the first encrypts, all decrypt. None: on SQLite the file `secret.key` of data_dir,
+    made where it is not there."""
     signing_key_days: int = 90
     """A key that signs access tokens is replaced after this many days."""
     audit_key: str | None = field(default=None, repr=False)
@@ -252,8 +249,6 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         "max_body_size": (1024, 1024**3),
         "max_document_size": (1024, 1024**4),
         "upload_timeout": (timedelta(seconds=1), timedelta(hours=1)),
-        "lease_default": (timedelta(seconds=1), settings.lease_max),
-        "lease_max": (timedelta(seconds=1), timedelta(days=1)),
         "retention_days": (1, 100_000),
         "signing_key_days": (1, 3650),
         "token_lifetime": (timedelta(minutes=1), timedelta(days=30)),
@@ -268,10 +263,8 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
         if value is not None and not low <= value <= high:
             yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
     if settings.public_url is not None and not _is_origin(settings.public_url):
-        message = (
-            f"public_url must be https://HOST or http://HOST:PORT with nothing behind, and is {settings.public_url!r}"
-        )
-        yield Problem("", f"{sources['public_url']}: {message}")
+        text = f"must be https://HOST or http://HOST:PORT with nothing behind, and is {settings.public_url!r}"
+        yield Problem("", f"{sources['public_url']}: public_url {text}")
     if settings.metrics_token is not None and not _is_token(settings.metrics_token):
         text = "must have 16 characters or more, printable ASCII without spaces"
         yield Problem("", f"{sources['metrics_token']}: metrics_token {text}")
@@ -280,7 +273,6 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
     for entry in settings.outbound_allow:
         if "/" in entry and not _is_network(entry):
             yield Problem("", f"{sources['outbound_allow']}: outbound_allow: {entry!r} is not a network")
-
     for entry in settings.trusted_proxies:
         if not _is_network(entry):
             yield Problem("", f"{sources['trusted_proxies']}: trusted_proxies: {entry!r} is not a network")

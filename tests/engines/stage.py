@@ -44,10 +44,9 @@ class Stage:
     async def open(
         cls, url: str, node: str = "one", *, tenant: str = "t", running: bool = True, retention: int | None = None
     ) -> AsyncIterator[Stage]:
-        """The platform's node `node`; the tenant is made where it is not there."""
+        """A platform that the test calls `node`, for its reader's eyes; the tenant is made where it is not there."""
         settings = Settings(
             database_url=url,
-            node_name=node,
             data_dir=Path("unused"),
             outbound_allow=("127.0.0.0/8",),
             retention_days=retention,

@@ -167,6 +167,44 @@ def test_another_tenants_processes_are_not_counted(play):
     play(journey)
 
 
+def test_a_start_that_fails_gives_back_no_place_that_was_never_there(play):
+    """More are open than may be: a quota that was lowered while a start was on its way."""
+
+    async def journey(stage: Stage) -> None:
+        limited(stage, 5)
+        await stage.deploy(WAITS)
+        for _ in range(3):
+            await stage.start("waits")
+        with await stage.ctx.limits.place(stage.actor.tenant, repeatable=False):
+            limited(stage, 2)
+            assert isinstance(await tried(stage), LimitExceeded)
+        assert isinstance(await tried(stage), LimitExceeded)
+        assert await open_now(stage) == 3
+
+    play(journey)
+
+
+def test_a_start_that_fails_while_others_are_counted_lets_nobody_in_before_the_count(play):
+
+    async def journey(stage: Stage) -> None:
+        limited(stage, 5)
+        await stage.deploy(WAITS)
+        for _ in range(3):
+            await stage.start("waits")
+        limits = stage.ctx.limits
+        async with contextlib.AsyncExitStack() as stack:
+            with await limits.place(stage.actor.tenant, repeatable=False):
+                limited(stage, 2)
+                counting = asyncio.create_task(tried(stage))
+                while not limits._rooms[stage.tid].lock.locked():
+                    await asyncio.sleep(0)
+            with pytest.raises(LimitExceeded):
+                stack.enter_context(await limits.place(stage.actor.tenant, repeatable=False))
+            assert isinstance(await counting, LimitExceeded)
+
+    play(journey)
+
+
 @pytest.mark.postgres
 def test_several_nodes_share_the_room_and_exceed_it_by_their_parts_at_most(postgres_url):
     async def main() -> None:

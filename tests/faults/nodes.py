@@ -46,7 +46,7 @@ class Node(Server):
             folder,
             PENSTOCK_DATABASE_URL=url,
             PENSTOCK_DATA_DIR=str(folder),
-            PENSTOCK_NODE_NAME=name,
+            FAULTS_NODE=name,
             PENSTOCK_PORT="0",
             PENSTOCK_SECRET_KEY=SECRET_KEY,
             **environment,

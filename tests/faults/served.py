@@ -50,7 +50,7 @@ def main() -> None:
         shift_clock(Path(file))
 
     if folder := os.environ.get("FAULTS_HOLD"):
-        hold_commits(Path(folder) / f"{os.environ['PENSTOCK_NODE_NAME']}.hold")
+        hold_commits(Path(folder) / f"{os.environ['FAULTS_NODE']}.hold")
     routing.BODY_SECONDS = float(os.environ.get("FAULTS_BODY_SECONDS", routing.BODY_SECONDS))
     events.STALLED = float(os.environ.get("FAULTS_STALLED", events.STALLED))
     believing.SECONDS = float(os.environ.get("FAULTS_REMEMBERED", believing.SECONDS))

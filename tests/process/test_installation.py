@@ -296,6 +296,25 @@ def test_a_forged_job_token_uses_up_nobodys_requests(server: Server, root: Api, 
     assert httpx.post(f"{server.url}/v1/wf/instancePut", json=claim, trust_env=False).status_code == 429
 
 
+def test_a_forged_job_token_uses_up_nobodys_requests_whatever_else_is_wrong(server: Server, root: Api, made: Made):
+    admin = made.admin
+    admin.start(admin.deploy({"work": {"kind": "job", "topic": "forged too"}}))
+    job = admin.take("forged too", lease=600)
+    forged = server.client(job["token"][:-4] + "AAAA")
+    path = f"/jobs/{job['id']}/complete"
+    made.change(quotas={"requests_per_second": 0.1, "burst": 1})
+    for body, status in (
+        ({"output": "x" * 300_000}, 413),
+        ({"values": {"": 1}}, 400),
+        ({"increments": ["k" * 300]}, 400),
+        ({}, 401),
+    ):
+        forged.post(path, body, status)
+    own = server.client(job["token"])
+    own.post(path, {}, 204)
+    own.post(path, {}, 429)
+
+
 def test_a_worker_goes_on_when_its_tenants_requests_are_limited(server: Server, root: Api, made: Made):
     """Nothing is lost: who is told when to come back comes back."""
     admin = made.admin

@@ -149,7 +149,7 @@ def test_an_event_that_cannot_be_applied_is_set_aside(store):
     run(store, lambda tx: inbox.set_aside(tx, inbox.pending(tx, pid, 1)[0].iid))
     assert [entry.event.reason for entry in run(store, lambda tx: inbox.pending(tx, pid, 9))] == ["good"]
     assert run(store, lambda tx: (inbox.pids(tx, 0, 9), inbox.pids(tx, pid, 9), inbox.pids(tx, 0, 1))) == (
-        [pid, other],
-        [other],
-        [pid],
+        [(pid, 1), (other, 1)],
+        [(other, 1)],
+        [(pid, 1)],
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from penstock import errors
 from penstock.store import Store
-from penstock.store.database import Address
+from penstock.store.database import Address, FileLock
 from penstock.store.rows import ITEM_GRANTS, MEMBERSHIPS, SUBSCRIPTIONS, VISITS
 from penstock.store.sqlite import _text
 from store.making import put_value, values
@@ -45,6 +46,29 @@ def test_a_second_opener_is_refused_and_told_who_has_it(tmp_path):
         store.submit(put_value("a")).result(10)
     with Store.open(url) as store:
         assert values(store) == ["a"]
+
+
+def test_who_asks_whether_a_database_is_used_keeps_nobody_from_opening_it(tmp_path):
+    path, over = str(tmp_path / "penstock.db"), threading.Event()
+
+    def ask():
+        while not over.is_set():
+            FileLock.holder(path)
+
+    asking = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(100):
+            FileLock(path).release()
+    finally:
+        over.set()
+        for thread in asking:
+            thread.join()
+    lock = FileLock(path)
+    assert FileLock.holder(path) == str(os.getpid())
+    lock.release()
+    assert FileLock.holder(path) == ""
 
 
 def test_nobody_else_may_read_the_file(tmp_path):

@@ -64,7 +64,7 @@ def test_a_lease_is_taken_given_back_and_counted(store):
     assert (taken.state, taken.deliveries, taken.lease) == ("LEASED", 1, "l")
     assert run(store, lambda tx: (jobs.ready(tx, "t", 5), jobs.expired(tx, 5))) == ([], [])
     run(store, lambda tx: jobs.extend(tx, taken, 1))
-    assert run(store, lambda tx: jobs.expired(tx, 5)) == [(pid, 1)]
+    assert run(store, lambda tx: jobs.expired(tx, 5)) == [(pid, 1, 0)]
     run(store, lambda tx: jobs.give_back(tx, taken, held=False))
     again = run(store, take)
     assert again.deliveries == 2

@@ -50,7 +50,7 @@ def test_later_layers_win(file):
         ("OUTBOUND_ALLOW_PRIVATE", "true", True),
         ("OUTBOUND_ALLOW_PRIVATE", "0", False),
         ("OUTBOUND_ALLOW", "a.example, 10.0.0.0/8,", ("a.example", "10.0.0.0/8")),
-        ("LEASE_DEFAULT", "90", timedelta(seconds=90)),
+        ("UPLOAD_TIMEOUT", "90", timedelta(seconds=90)),
         ("TOKEN_LIFETIME", "PT2H", timedelta(hours=2)),
         ("RETENTION_DAYS", "30", 30),
         ("LOG_LEVEL", "debug", "debug"),
@@ -79,8 +79,8 @@ def test_the_environment_is_text(variable, text, value):
         ("", {"PENSTOCK_PORT": "70000"}, "PENSTOCK_PORT: port must be from 0 to 65535, and is 70000"),
         ("", {"PENSTOCK_LOG_LEVEL": "loud"}, "log_level: Invalid enum value 'loud'; it takes debug, error, info, warning"),
         ("data_dir = 3", {}, "data_dir: Expected"),
-        ("lease_default = 'PT2H'", {}, "lease_default must be from"),
-        ("lease_max = 30", {}, "default: lease_default must be from"),
+        ("lease_max = 30", {}, "unknown setting 'lease_max'"),
+        ("", {"PENSTOCK_NODE_NAME": "one"}, "unknown variable PENSTOCK_NODE_NAME"),
         ("[outbound]\nallow = ['10.0.0.0/33']", {}, "'10.0.0.0/33' is not a network"),
         ("trusted_proxies = ['proxy.example.com']", {}, "'proxy.example.com' is not a network"),
         ("", {"PENSTOCK_PUBLIC_URL": "workflows.example.com"}, "public_url must be https://HOST or http://HOST:PORT"),
@@ -155,7 +155,7 @@ def test_secrets_come_from_files_and_are_not_shown(tmp_path, file):
 
 def test_what_is_shown_is_json():
     assert set(shown(Settings())) == set(names())
-    assert shown(Settings())["lease_default"] == "PT60S"
+    assert shown(Settings())["token_lifetime"] == "PT3600S"
     assert shown(Settings())["data_dir"] == "var/data"
 
 

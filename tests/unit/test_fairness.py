@@ -7,7 +7,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.store.fairness import ENGINE, Room, Turn, Turns
+from penstock.store.fairness import ENGINE, STRANGERS, Room, Turn, Turns, in_turn, of_tenant, turn
 
 
 class Unit(NamedTuple):
@@ -66,11 +66,11 @@ def test_nothing_is_lost_and_a_tenants_units_keep_their_order(steps, weights):
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=5), st.integers(1, 10), st.integers(1, 70))
 def test_tenants_that_all_wait_are_served_by_their_weights(weights, rounds, most):
-    turns = filled(*(units(tag, weight * (rounds + 1), weight) for tag, weight in enumerate(weights)))
+    turns = filled(*(units(tag, weight * (rounds + 1), weight) for tag, weight in enumerate(weights, 1)))
     wanted, served = sum(weights) * rounds, []
     while len(served) < wanted:
         served += turns.take(min(most, wanted - len(served)))
-    assert [len(numbers(served, tag)) for tag in range(len(weights))] == [weight * rounds for weight in weights]
+    assert [len(numbers(served, tag)) for tag in range(1, len(weights) + 1)] == [weight * rounds for weight in weights]
 
 
 @given(st.integers(1, 8), st.lists(st.integers(0, 7), max_size=20))
@@ -82,6 +82,42 @@ def test_whoever_is_cut_short_is_first_next_time(tenants, cuts):
         if cut < len(taken):
             assert turns.take(1) == taken[cut : cut + 1]
             turns.put_back(taken[cut : cut + 1])
+
+
+@given(st.lists(st.integers(1, 16), min_size=1, max_size=5), st.integers(1, 10))
+def test_the_platforms_own_work_weighs_as_much_as_the_heaviest_who_waits(weights, rounds):
+    heaviest = max(weights)
+    turns = filled(
+        units(ENGINE[0], heaviest * rounds, ENGINE[1]),
+        *(units(tag, weight * rounds, weight) for tag, weight in enumerate(weights, 1)),
+    )
+    served = turns.take(heaviest + sum(weights))
+    assert len(numbers(served, ENGINE[0])) == heaviest
+    assert [len(numbers(served, tag)) for tag in range(1, len(weights) + 1)] == weights
+
+
+def test_what_is_done_for_a_tenant_has_the_weight_of_its_requests():
+    turns = filled(units(1, 4, 4), units(2, 100))
+    assert len(numbers(turns.take(5), 1)) == 4
+    for unit in units(1, 8, of_tenant(1)[1]):
+        turns.append(unit)
+    turns.append(Unit((3, 1), 0))
+    served = turns.take(6)
+    assert (len(numbers(served, 1)), len(numbers(served, 2)), len(numbers(served, 3))) == (4, 1, 1)
+
+
+def test_who_waits_with_no_weight_known_has_a_share_of_one():
+    turns = filled(units(1, 4, of_tenant(1)[1]), units(2, 4))
+    assert [unit.turn[0] for unit in turns.take(8)] == [1, 2] * 4
+
+
+def test_whose_turn_it_is_ends_with_its_block():
+    assert turn.get() == ENGINE
+    with in_turn(STRANGERS):
+        with in_turn(of_tenant(7)):
+            assert turn.get() == (7, 0)
+        assert turn.get() == STRANGERS
+    assert turn.get() == ENGINE
 
 
 def test_a_flood_delays_anothers_single_unit_by_no_more_than_the_group_that_runs():

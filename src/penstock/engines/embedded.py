@@ -230,7 +230,7 @@ class EmbeddedEngine:
         for queue in sorted(effects.ready):
             self.ready(tx, queue)
         if effects.wake:
-            self.wake_later(tx, held.pid)
+            self.wake_later(tx, held.pid, held.tid)
         if effects.due_at is not None:
             due_at = effects.due_at
             tx.after_commit(lambda: signals.timer(due_at))
@@ -241,10 +241,10 @@ class EmbeddedEngine:
         """A job was left for whoever polls the queue next, here or on another node."""
         tx.notify(f"queue:{queue}")
 
-    def wake_later(self, tx: Tx, pid: int) -> None:
+    def wake_later(self, tx: Tx, pid: int, tid: int) -> None:
         """There is something in the inbox of a process."""
         self.posted.note(tx, pid)
-        tx.notify(f"inbox:{pid}")
+        tx.notify(f"inbox:{pid}:{tid}")
 
     # -- children ----------------------------------------------------------------------------------------------
 
@@ -256,7 +256,7 @@ class EmbeddedEngine:
             message = message or f"no definition {command.definition!r}"
             gone = ev.ChildEnded(at=tx.now, scope=command.scope, visit=command.visit, status="UNKNOWN", message=message)
             inbox.post(tx, held.pid, gone)
-            self.wake_later(tx, held.pid)
+            self.wake_later(tx, held.pid, held.tid)
             return
         child = processes.create(
             tx,
@@ -270,7 +270,7 @@ class EmbeddedEngine:
         )
         processes.put_row(child, child.process)
         inbox.post(tx, child.pid, ev.Started(at=tx.now, input=command.input, called=True))
-        self.wake_later(tx, child.pid)
+        self.wake_later(tx, child.pid, held.tid)
 
     def _cannot_call(self, held: Held, current: definitions.Latest, command: do.StartChild) -> str:
         """Why a call cannot be made; "" when it can."""
@@ -288,7 +288,7 @@ class EmbeddedEngine:
     def _cancel_child(self, held: Held, command: do.CancelChild) -> None:
         for pid in processes.children(held.tx, held.pid, command.visit):
             inbox.post(held.tx, pid, ev.CancelRequested(at=held.tx.now, reason="its caller went on"))
-            self.wake_later(held.tx, pid)
+            self.wake_later(held.tx, pid, held.tid)
 
     def _tell_parent(self, held: Held, ended: do.EndProcess) -> None:
         assert held.parent is not None
@@ -303,7 +303,7 @@ class EmbeddedEngine:
             message=ended.message,
         )
         inbox.post(held.tx, pid, event)
-        self.wake_later(held.tx, pid)
+        self.wake_later(held.tx, pid, held.tid)
 
     # -- what loops submit -------------------------------------------------------------------------------------
 
@@ -394,7 +394,7 @@ class EmbeddedEngine:
         pid = messages.match(tx, tid, name, key)
         if pid is None:
             return False
-        self.wake_later(tx, pid)
+        self.wake_later(tx, pid, tid)
         return True
 
     def match_later(self, tx: Tx, tid: int, name: str, key: str) -> None:

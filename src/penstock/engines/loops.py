@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import PenstockError, Unavailable
 from penstock.store import Store, feed, inbox, jobs, messages, timers
+from penstock.store.fairness import ENGINE, Turn, in_turn, of_tenant
 from penstock.store.rows import Tx
 from penstock.telemetry.activity import Activity, acting
 from penstock.telemetry.tracing import Tracer
@@ -56,6 +57,7 @@ class Due(NamedTuple):
     """A timer or a lease that has run out."""
 
     pid: int
+    tid: int | None
     unit: Callable[[Tx], None]
     later: Callable[[Tx], None]
     """Puts it off."""
@@ -129,11 +131,15 @@ class Loops:
             if error is None or isinstance(error, Unavailable):
                 continue
             log.error("process %s: what is due cannot be done", each.pid, exc_info=error)
-            with contextlib.suppress(PenstockError):
+            with contextlib.suppress(PenstockError), in_turn(_of(each.tid)):
                 await self._unit(each.later, (each.pid,))
         return not any(results)
 
     async def _due(self, due: Due) -> None:
+        with in_turn(_of(due.tid)):
+            await self._traced(due)
+
+    async def _traced(self, due: Due) -> None:
         if self.tracer is None:
             await self._unit(due.unit, (due.pid,))
             return
@@ -192,8 +198,8 @@ class Loops:
             self._compare(before, now)
             well = await self._all(
                 [
-                    Due(row.pid, partial(self._fire, row), partial(_postpone_timer, row), "timer", row.trace)
-                    for row in due
+                    Due(row.pid, tid, partial(self._fire, row), partial(_postpone_timer, row), "timer", row.trace)
+                    for row, tid in due
                 ]
             )
             if well and len(due) < MOST:
@@ -211,8 +217,8 @@ class Loops:
             self._compare(before, now)  # a look at the database's clock every tick, for the timers
             well = await self._all(
                 [
-                    Due(pid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n), "lease")
-                    for pid, n in expired
+                    Due(pid, tid, partial(self._expire, pid, n), partial(_postpone_lease, pid, n), "lease")
+                    for pid, n, tid in expired
                 ]
             )
             if not well or len(expired) < MOST:
@@ -235,7 +241,8 @@ class Loops:
     def serve(self, queue: str) -> None:
         """A job lies ready: give it to a poll that waits, if one does."""
         if self._engine.dispatcher.waiting(queue):
-            self._submit(lambda tx: self._engine.serve(tx, queue), None, "a poll")
+            with in_turn(_of(int(queue.partition("/")[0]))):
+                self._submit(lambda tx: self._engine.serve(tx, queue), None, "a poll")
 
     def _serve_soon(self, queue: str) -> None:
         """On the writer's thread."""
@@ -253,8 +260,8 @@ class Loops:
 
     # -- inbox and messages --------------------------------------------------------------------------------------------
 
-    def wake(self, pid: int, most: int = BATCH) -> None:
-        """Apply what waits in the inbox of a process."""
+    def wake(self, pid: int, tid: int | None = None, most: int = BATCH) -> None:
+        """Apply what waits in the inbox of a process, in its tenant's turn where that is known."""
         with self._lock:
             if pid in self._waking:
                 return
@@ -273,18 +280,20 @@ class Loops:
             error = future.exception()
             if error is None:
                 if future.result():
-                    self.wake(pid, most)
+                    self.wake(pid, tid, most)
             elif isinstance(error, Unavailable):
                 return  # the sweep comes again
             elif most > 1:
-                self.wake(pid, 1)  # to find which of them it is
+                self.wake(pid, tid, 1)  # to find which of them it is
             else:
                 log.error("process %s: an event in its inbox cannot be applied and is set aside", pid, exc_info=error)
                 # the one that was tried, for another node may have set it aside already
                 iid = tried[-1] if tried else 0
-                self._submit(lambda tx: inbox.set_aside(tx, iid), pid, "a poisonous event", lambda _: self.wake(pid))
+                again: Callable[[Any], None] = lambda _: self.wake(pid, tid)  # noqa: E731
+                with in_turn(_of(tid)):
+                    self._submit(lambda tx: inbox.set_aside(tx, iid), pid, "a poisonous event", again)
 
-        with acting(self._engine.posted.take(pid)):
+        with acting(self._engine.posted.take(pid)), in_turn(_of(tid)):
             self._submit(unit, pid, "the inbox", done)
 
     def match(self, tid: int, name: str, key: str) -> None:
@@ -294,16 +303,17 @@ class Loops:
             if future.exception() is None and future.result():
                 self.match(tid, name, key)
 
-        self._submit(lambda tx: self._engine.match(tx, tid, name, key), None, "a message", done)
+        with in_turn(_of(tid)):
+            self._submit(lambda tx: self._engine.match(tx, tid, name, key), None, "a message", done)
 
     async def _sweep(self) -> None:
         after, full = 0, True
         while full:
-            pids = await self._unit(partial(_pids, after), low=True)
-            for pid in pids:
-                self.wake(pid)
-            full = len(pids) == MOST
-            after = pids[-1] if pids else 0
+            found = await self._unit(partial(_pids, after), low=True)
+            for pid, tid in found:
+                self.wake(pid, tid)
+            full = len(found) == MOST
+            after = found[-1][0] if found else 0
         for tid, name, key in await self._unit(self._kept_names, low=True):
             self.match(tid, name, key)
         self._look_again()
@@ -329,11 +339,12 @@ class Loops:
         await asyncio.sleep(NUMBERING if self._numbered else TICK / 2)
 
     def heard(self, payloads: list[str]) -> None:
-        """This node or another left work: `inbox:PID`, `queue:NAME`, or `*` for whatever there may be."""
+        """This node or another left work: `inbox:PID:TID`, `queue:NAME`, or `*` for whatever there may be."""
         for payload in payloads:
             kind, _, rest = payload.partition(":")
             if kind == "inbox":
-                self.wake(int(rest))
+                pid, _, tid = rest.partition(":")
+                self.wake(int(pid), int(tid))
             elif kind == "queue":
                 self._engine.dispatcher.mark_ready(rest)
                 self.serve(rest)
@@ -370,13 +381,18 @@ class Loops:
         future.add_done_callback(done or report)
 
 
-def _look(tx: Tx) -> tuple[int, list[timers.Row], int]:
+def _of(tid: int | None) -> Turn:
+    """Whose turn work for one process takes; the queue of http jobs is everybody's (0), and so is what is not known."""
+    return of_tenant(tid) if tid else ENGINE
+
+
+def _look(tx: Tx) -> tuple[int, list[tuple[timers.Row, int | None]], int]:
     """The time, what is due, and when the next is."""
     due = timers.due(tx, MOST)
     return tx.now, due, timers.next_due_after(tx, tx.now) or NEVER
 
 
-def _pids(after: int, tx: Tx) -> list[int]:
+def _pids(after: int, tx: Tx) -> list[tuple[int, int | None]]:
     return inbox.pids(tx, after, MOST)
 
 

@@ -23,6 +23,7 @@ from penstock.core.recurrence import SHORTEST, due_span, spread
 from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import PenstockError, Unavailable
 from penstock.store import Store, journal, schedules
+from penstock.store.fairness import in_turn, of_tenant
 from penstock.store.rows import Tx
 from penstock.store.schedules import ACTIVE, OVER, Row
 from penstock.telemetry.activity import Activity, acting
@@ -112,7 +113,7 @@ class Scheduler:
             self._soon.clear()
             began = time.monotonic()
             now, rows, following = await self._store.async_read(partial(schedules.due, most=MOST))
-            await asyncio.gather(*(self._fire(row, now) for row in rows))
+            await asyncio.gather(*(self._in_turn(row, now) for row in rows))
             if len(rows) < MOST:
                 break
         if rows:
@@ -120,6 +121,10 @@ class Scheduler:
         if following is None:
             return LOOK
         return min(LOOK, max(0.0, (following - now) / 1000 - (time.monotonic() - began)) + 0.001)
+
+    async def _in_turn(self, row: Row, now: int) -> None:
+        with in_turn(of_tenant(row.tid)):
+            await self._fire(row, now)
 
     async def _fire(self, row: Row, now: int) -> None:
         """All that is due of one schedule, in order."""

@@ -165,7 +165,7 @@ def signal(ctx: Context, name: str, key: str | None, payload: Any) -> Callable[[
         for waiter in found:
             messages.deliver(tx, waiter, name, new_uuid(), text, signal=True)
         if found:
-            ctx.engine.wake_later(tx, held.pid)
+            ctx.engine.wake_later(tx, held.pid, held.tid)
         return len(found)
 
     return do

@@ -7,6 +7,7 @@ for itself.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -129,14 +130,18 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
 
     Raises: LeaseLost, NotFound, Invalid, TooLarge, Conflict (an increment on something else), Unauthenticated.
     """
+    _check(entry)
+    arrived = time.monotonic()
     pid, n = await _place(ctx, actor, entry)
-    unit = _answering(ctx, actor, entry, pid, n)
+    held = _Held()
+    unit = _answering(ctx, actor, entry, pid, n, held, arrived)
     wants = ((JOBS, (pid, n)),)
     if actor is None:
         try:
             await ctx.store.submit_async(unit, (pid,), wants)
-        except Unauthenticated:
-            await _not_counted(ctx, pid)
+        except PenstockError:
+            if not held.known:
+                await _not_counted(ctx, pid)
             raise
         return
     key = part_of(idempotency_key, entry.id)
@@ -146,7 +151,7 @@ async def answer(ctx: Context, actor: Actor | None, entry: AnyAnswer, idempotenc
 
 
 async def _not_counted(ctx: Context, pid: int) -> None:
-    """The request was of the tenant by a token that is not its job's."""
+    """The request was let in as the tenant's, and no token of its job was seen."""
     identity = await ctx.identity(pid)
     if identity is not None:
         ctx.limits.was_nobody(identity.tid)
@@ -202,7 +207,14 @@ async def _place(ctx: Context, actor: Actor | None, entry: Answer) -> tuple[int,
         raise NotFound("job", entry.id) from None
 
 
-def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int) -> Callable[[Tx], None]:
+class _Held:
+    """Whether the unit has come to the answer's job, and the caller was found to hold it."""
+
+    known = False
+
+
+def _check(entry: AnyAnswer) -> None:
+    """What can be said of an answer before anybody is asked who holds the job. Raises: Invalid, TooLarge."""
     if isinstance(entry, Completed):
         check_size(entry.output, "/output")
         for key, value in entry.values.items():
@@ -213,10 +225,15 @@ def _answering(ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n:
     elif isinstance(entry, Thrown):
         check_size(entry.data, "/data")
 
+
+def _answering(
+    ctx: Context, actor: Actor | None, entry: AnyAnswer, pid: int, n: int, held: _Held, arrived: float
+) -> Callable[[Tx], None]:
     def unit(tx: Tx) -> None:
         if actor is None:
             _require_same_process(tx, pid, entry)
-        row = held_job(tx, actor, entry, pid, n)
+        row = held_job(tx, actor, entry, pid, n, arrived)
+        held.known = True
         by = actor.principal if actor is not None else f"job:{entry.id}"
         if isinstance(entry, Completed):
             for key in entry.increments:
@@ -246,8 +263,12 @@ def _event(entry: AnyAnswer, row: jobs.Row, by: str, at: int) -> ev.JobCompleted
             return ev.ErrorThrown(code=entry.code, message=entry.message, data=entry.data, **of)
 
 
-def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int) -> jobs.Row:
-    """The job, if the caller holds it. Raises: NotFound (another tenant's), LeaseLost, Unauthenticated."""
+def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int, arrived: float) -> jobs.Row:
+    """The job, if the caller holds it. `arrived` (by the monotonic clock): a lease that was good then is, as long as nobody
+    has taken it away since. What waited for its turn at the writer is not late.
+
+    Raises: NotFound (another tenant's), LeaseLost, Unauthenticated.
+    """
     row = jobs.get(tx, pid, n)
     if actor is not None and row is not None and row.tid != actor.tenant.tid:
         raise NotFound("job", entry.id)
@@ -257,10 +278,16 @@ def held_job(tx: Tx, actor: Actor | None, entry: Answer, pid: int, n: int) -> jo
             raise Unauthenticated("the job's token is not valid (any more)")
     else:
         good = row is not None and row.lease is not None and entry.lease is not None and same(row.lease, entry.lease)
-        good = good and row is not None and row.leased_until is not None and row.leased_until > tx.now
+        good = (
+            good and row is not None and row.leased_until is not None and row.leased_until > tx.now - _waited(arrived)
+        )
     if not good or row is None:
         raise LeaseLost("the lease ran out, or the job is over: the answer is not applied")
     return row
+
+
+def _waited(arrived: float) -> int:
+    return int((time.monotonic() - arrived) * 1000)
 
 
 # -- leases and logs -------------------------------------------------------------------------------------------------
@@ -280,10 +307,11 @@ async def extend(ctx: Context, actor: Actor, entries: list[Extend]) -> list[Resu
     require(actor, Action.JOB_WORK)
 
     async def one(entry: Extend) -> Extended:
+        arrived = time.monotonic()
         pid, n = await _place(ctx, actor, entry)
 
         def unit(tx: Tx) -> Extended:
-            row = held_job(tx, actor, entry, pid, n)
+            row = held_job(tx, actor, entry, pid, n, arrived)
             until = tx.now + int(entry.seconds * 1000)
             jobs.extend(tx, row, until)
             return Extended(until, bool(row.told))
@@ -298,10 +326,11 @@ async def write_log(ctx: Context, actor: Actor, entries: list[LogLine]) -> list[
     require(actor, Action.JOB_WORK)
 
     async def one(entry: LogLine) -> None:
+        arrived = time.monotonic()
         pid, n = await _place(ctx, actor, entry)
 
         def unit(tx: Tx) -> None:
-            held_job(tx, actor, entry, pid, n)
+            held_job(tx, actor, entry, pid, n, arrived)
 
         await ctx.store.submit_async(unit, (pid,))
         log.info("job.log", job=entry.id, level_of_worker=entry.level, message=entry.message[:2000])

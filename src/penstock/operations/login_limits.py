@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeVar
 from penstock.errors import LimitExceeded
 from penstock.operations.context import Context
 from penstock.store import journal, login_failures, people
+from penstock.store.fairness import STRANGERS, in_turn
 from penstock.store.login_failures import Row
 from penstock.store.rows import Tx
 
@@ -168,7 +169,8 @@ class LoginLimits:
                 if blocked:
                     journal.record(tx, tid, journal.SYSTEM, "login.blocked", kind, name, about)
 
-        await self._ctx.store.submit_async(unit)
+        with in_turn(STRANGERS):
+            await self._ctx.store.submit_async(unit)
 
     async def _passed(self, attempt: _Attempt, rows: dict[str, Row], now: int) -> None:
         """Written where it changes something: who has logged in here before, within a day, costs nothing."""
@@ -180,4 +182,5 @@ class LoginLimits:
             login_failures.drop(tx, attempt.pair)
             login_failures.keep(tx, Row(attempt.known, 0, tx.now, 0))
 
-        await self._ctx.store.submit_async(unit)
+        with in_turn(STRANGERS):
+            await self._ctx.store.submit_async(unit)

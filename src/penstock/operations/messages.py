@@ -90,7 +90,7 @@ async def broadcast(ctx: Context, actor: Actor, name: str, payload: Any, idempot
             found = messages.listeners(tx, tid, name, after, CHUNK)
             for waiter in found:
                 messages.deliver(tx, waiter, name, id, text, signal=True)
-                ctx.engine.wake_later(tx, waiter.pid)
+                ctx.engine.wake_later(tx, waiter.pid, tid)
             so_far = delivered + len(found)
             if len(found) >= CHUNK:
                 return so_far, (found[-1].pid, found[-1].n)

@@ -23,6 +23,7 @@ from penstock.operations.context import Context, new_uuid
 from penstock.operations.login_limits import LoginLimits
 from penstock.operations.signing import AUDIENCE, Signing
 from penstock.store import access_keys, held_tokens, journal, people
+from penstock.store.fairness import in_turn, of_tenant
 from penstock.store.rows import Tx
 from penstock.telemetry.figures import IdentityFigures
 
@@ -228,7 +229,9 @@ class Credentials:
             journal.record(tx, tid, principal, "token.issued", "token", principal, issued)
             return True
 
-        if not await self._ctx.store.submit_async(unit):
+        with in_turn(of_tenant(tid)):
+            done = await self._ctx.store.submit_async(unit)
+        if not done:
             raise self.refused(principal)
         self.count(ok=True)
         return Token(token, self._seconds)

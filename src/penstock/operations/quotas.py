@@ -38,6 +38,10 @@ PARTS = 20
 """Of a quota: the most that one of several nodes may start without a count is one of these."""
 
 
+_COUNTING = -1
+"""In the place of a quota: nobody may start by a count that is being made, or never was."""
+
+
 class Place:
     """A start's place among the open processes, held while the start is in flight: `with place: …`, and `used` when a
     process came of it.
@@ -79,13 +83,21 @@ class _Room:
     __slots__ = ("counted_at", "flying", "full_until", "left", "lock", "quota")
 
     def __init__(self) -> None:
-        self.quota = -1
+        self.quota = _COUNTING
+        """What it was counted for."""
         self.left = 0
+        """Below 0 there are more processes than may be: starts in flight that fail give back what was never there."""
         self.flying = 0
         """Starts that have their place and no answer yet."""
         self.counted_at = 0.0
         self.full_until = 0.0
         self.lock = asyncio.Lock()
+
+    def known(self, quota: int, now: float) -> bool:
+        """Whether the last count still says what may be started under this quota."""
+        if self.quota != quota:
+            return False
+        return self.full_until > now or (self.left > 0 and now - self.counted_at <= ALLOWANCE_SECONDS)
 
 
 class Limits:
@@ -164,23 +176,19 @@ class Limits:
             room = self._rooms[tenant.tid] = _Room()
         while not self._take(room, quota):
             wait = room.full_until - time.monotonic()
-            if wait > 0:
+            if room.quota == quota and wait > 0:
                 message = f"the tenant has as many open processes as it may have: {quota}"
                 refusal = LimitExceeded(message, retry_after=max(1, math.ceil(wait)))
                 if repeatable:
                     return Place(None, refusal)
                 raise refusal
             async with room.lock:
-                if room.left <= 0 and room.full_until <= time.monotonic():
+                if not room.known(quota, time.monotonic()):
                     await self._count(room, tenant.tid, quota)
         return Place(room)
 
     def _take(self, room: _Room, quota: int) -> bool:
-        if room.quota != quota:
-            room.quota, room.left, room.full_until = quota, 0, 0.0
-        if room.left > 0 and time.monotonic() - room.counted_at > ALLOWANCE_SECONDS:
-            room.left = 0
-        if room.left <= 0:
+        if room.quota != quota or room.left <= 0 or time.monotonic() - room.counted_at > ALLOWANCE_SECONDS:
             return False
         room.left -= 1
         room.flying += 1
@@ -190,18 +198,19 @@ class Limits:
         early = room.counted_at + PAUSE_SECONDS - time.monotonic()
         if early > 0:
             await asyncio.sleep(early)
+        room.quota = _COUNTING
         flying = room.flying
-        room.left = 0
+        room.left = 0  # what is given back from here on was in flight
 
         def count(reader: Read) -> tuple[int, int]:
             nodes = installation.running_nodes(reader) if reader.shared else 1
             return installation.open_processes(reader, tid, quota + 1), nodes
 
         found, nodes = await self._store.async_read(count)
-        left = quota - found - flying
+        left = quota - found - flying + room.left
         if nodes > 1 and left > 0:
             left = max(1, min(left // nodes, quota // PARTS))
-        room.left = max(0, left)
+        room.quota, room.left = quota, left
         room.counted_at = time.monotonic()
         room.full_until = 0.0 if left > 0 else room.counted_at + FULL_SECONDS
 

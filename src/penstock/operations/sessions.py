@@ -20,6 +20,7 @@ from penstock.operations.believing import Believed
 from penstock.operations.context import Context, new_uuid
 from penstock.operations.people import Credentials, actor_of
 from penstock.store import journal, people, sessions
+from penstock.store.fairness import STRANGERS, in_turn, of_tenant
 from penstock.store.rows import Tx
 from penstock.store.sessions import Row
 
@@ -100,7 +101,9 @@ class Sessions:
             self.open(tx, secret, user.tid, principal, place, None)
             return True
 
-        if not await self._ctx.store.submit_async(unit):
+        with in_turn(of_tenant(user.tid)):
+            done = await self._ctx.store.submit_async(unit)
+        if not done:
             raise self._credentials.refused(principal)
         return await self.opened(secret)
 
@@ -147,7 +150,8 @@ class Sessions:
         session = self._session(row, actor_of(who))
         self._known.keep(hashed, row.tid, session, asked, left)
         if at - row.seen_at > min(SEEN_EVERY, self._idle // 4):
-            noted: Future[None] = self._ctx.store.submit(lambda tx: sessions.seen(tx, hashed), low=True)
+            with in_turn(of_tenant(row.tid)):
+                noted: Future[None] = self._ctx.store.submit(lambda tx: sessions.seen(tx, hashed), low=True)
             noted.add_done_callback(_tell)
         return session
 
@@ -169,7 +173,8 @@ class Sessions:
     async def log_out(self, secret: str) -> None:
         """Close the session of this secret; one that is closed already stays so."""
         hashed = hash_secret(secret[:LONGEST_SECRET])
-        await self._ctx.store.submit_async(lambda tx: self._close(tx, hashed))
+        with in_turn(STRANGERS):
+            await self._ctx.store.submit_async(lambda tx: self._close(tx, hashed))
 
     def _close(self, tx: Tx, session_hash: str) -> None:
         row = sessions.get(tx, session_hash)

@@ -45,6 +45,7 @@ from penstock.operations.sessions import Opened, Place, Sessions, new_session_se
 from penstock.outbound import Outbound
 from penstock.store import directory, journal, people, providers, sessions
 from penstock.store.directory import UserRow
+from penstock.store.fairness import STRANGERS, in_turn, of_tenant
 from penstock.store.rows import USERS, Tx
 from penstock.store.sessions import State
 
@@ -139,7 +140,8 @@ class SingleSignOn:
             until = tx.now + MINUTES * 60_000
             sessions.leave(tx, State(hash_secret(state), provider.tid, code, hash_secret(mine), return_to, until))
 
-        await self._ctx.store.submit_async(unit)
+        with in_turn(STRANGERS):
+            await self._ctx.store.submit_async(unit)
         asked = {
             "response_type": "code",
             "client_id": provider.spec.client_id,
@@ -212,7 +214,8 @@ class SingleSignOn:
             found = sessions.come_back(tx, hash_secret(state))
             return found if found is not None and found.expires_at > tx.now else None
 
-        kept = await self._ctx.store.submit_async(unit) if state else None
+        with in_turn(STRANGERS):
+            kept = await self._ctx.store.submit_async(unit) if state else None
         if kept is None or browser is None or not same(hash_secret(browser), kept.browser_hash):
             message = f"this log-in was not begun in this browser within {MINUTES} minutes, or is done: begin again"
             raise Invalid(message, [Problem("state", message, "unknown")])
@@ -268,7 +271,8 @@ class SingleSignOn:
                 _regroup(tx, provider, user, who.groups)
             return self._sessions.open(tx, secret, provider.tid, f"user:{user.email}", place, provider.code)
 
-        opened = await self._ctx.store.submit_async(unit)
+        with in_turn(of_tenant(provider.tid)):
+            opened = await self._ctx.store.submit_async(unit)
         if isinstance(opened, PenstockError):
             self._sessions.refused()
             log.warning("%s of tenant %s: %s", provider.code, provider.tenant, opened.message)
@@ -319,7 +323,8 @@ class SingleSignOn:
         def unit(tx: Tx) -> None:
             journal.record(tx, provider.tid, journal.SYSTEM, "login.failed", "provider", provider.code, data)
 
-        await self._ctx.store.submit_async(unit)
+        with in_turn(STRANGERS):
+            await self._ctx.store.submit_async(unit)
 
 
 def _away(tx: Tx, provider: _Provider) -> PenstockError | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ STAMP = (
 
 _COMPILED_AT_MOST = 500
 
+PATIENCE = 0.5
+"""Seconds for which a SQLite database that another program holds is asked for."""
 
 Wanted = dict[Rows, list[Key]]
 """Rows to be fetched when a group begins, no key twice."""
@@ -172,7 +175,7 @@ class FileLock:
         except OSError as exc:
             raise Unavailable(f"cannot open {self.path}: {exc.strerror}") from exc
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._take()
         except OSError as exc:
             holder = os.pread(self._fd, 20, 0).decode("ascii", "replace").strip()
             os.close(self._fd)
@@ -184,9 +187,22 @@ class FileLock:
             # SQLite gives its log the same mode; nobody else may read what tenants keep
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
+    def _take(self) -> None:
+        """Who asks whether it is held (`holder`) has it for an instant: that is no reason to give up. Raises: OSError."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.005)
+            else:
+                return
+
     @staticmethod
     def holder(path: str) -> str:
-        """The id of the process that has the database now, or nothing; asked without taking it."""
+        """The id of the process that has the database now, or nothing. The question takes a share of the lock for an instant."""
         try:
             with Path(path + ".lock").open("rb") as file:
                 try:

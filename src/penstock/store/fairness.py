@@ -2,23 +2,44 @@
 
 Deficit round robin by count: the tenant whose turn it is gives as many units as its weight, then the next one that waits. So a
 tenant with ten thousand waiting units delays another's single one by a group, and where one alone waits it is a queue.
+
+What the platform does of itself for one process (a due timer, a lease that ran out, its inbox, a schedule's start) takes the turn of
+the process's tenant: its flood delays nobody else, and a lease that ran out is not seen to before the answers that came earlier.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 
 Turn = tuple[int, int]
-"""On whose account something is done: a tag (a tenant's number), and its weight."""
+"""On whose account something is done: a tag (a tenant's number), and its weight; 0 is the weight the tag had last."""
 
 ENGINE: Turn = (0, 1)
-"""The platform's own loops: one account of their own."""
+"""What the platform's loops do for all tenants: one account, whose weight is that of the heaviest who waits."""
+STRANGERS: Turn = (-1, 1)
+"""Of all who are not known yet: log-ins that have failed, and those that are on their way through a provider."""
 
 turn: ContextVar[Turn] = ContextVar("turn", default=ENGINE)
 """Whose turn what is submitted from here uses up: set when a request's caller is known."""
+
+
+def of_tenant(tid: int) -> Turn:
+    """A tenant's, where its quotas are not at hand."""
+    return tid, 0
+
+
+@contextmanager
+def in_turn(of: Turn) -> Iterator[None]:
+    """What is submitted within uses up this turn, whatever the caller's."""
+    before = turn.set(of)
+    try:
+        yield
+    finally:
+        turn.reset(before)
 
 
 class Waits(Protocol):
@@ -42,6 +63,8 @@ class Turns(Generic[W]):
         """The tags that wait; the first one's turn it is."""
         self._left = 0
         """What the first may still give in this turn; 0: it has not begun."""
+        self._weights: dict[int, int] = {}
+        """Of tags that had to compete, as last seen."""
 
     def append(self, item: W) -> None:
         tag = item.turn[0]
@@ -77,7 +100,7 @@ class Turns(Generic[W]):
         while most and ring:
             tag = ring[0]
             queue = queues[tag]
-            left = self._left or max(1, queue[0].turn[1])
+            left = self._left or self._weight(tag)
             count = min(len(queue), most, left)
             taken += [queue.popleft() for _ in range(count)]
             self._serve(tag, count)
@@ -88,6 +111,17 @@ class Turns(Generic[W]):
             elif not self._left:
                 ring.rotate(-1)
         return taken
+
+    def _weight(self, tag: int) -> int:
+        if tag == ENGINE[0]:
+            return max(self._own_weight(each) for each in self._ring)
+        return self._own_weight(tag)
+
+    def _own_weight(self, tag: int) -> int:
+        weight = self._queues[tag][0].turn[1]
+        if weight:
+            self._weights[tag] = weight
+        return max(1, weight or self._weights.get(tag, 1))
 
     def put_back(self, items: Iterable[W]) -> None:
         """Some of what was taken last, in its order, as if it had not been taken; whose turn was cut short has the next."""

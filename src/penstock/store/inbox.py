@@ -29,8 +29,9 @@ _i = tables.inbox.c
 _NEXT = (
     select(_i.iid, _i.event).where(_i.pid == bindparam("pid"), _i.kept == 0).order_by(_i.iid).limit(bindparam("most"))
 )
+_TENANT = select(tables.processes.c.tid).where(tables.processes.c.pid == _i.pid).scalar_subquery()
 _PIDS = (
-    select(_i.pid)
+    select(_i.pid, _TENANT)
     .where(_i.kept == 0, _i.pid > bindparam("after"))
     .group_by(_i.pid)
     .order_by(_i.pid)
@@ -46,9 +47,12 @@ def pending(tx: Tx, pid: int, most: int) -> list[Entry]:
     ]
 
 
-def pids(tx: Tx, after: int, most: int) -> list[int]:
-    """Processes that have something in the inbox, by number, from the one after `after`."""
-    return [pid for (pid,) in tx.select(_PIDS, {"after": after, "most": most}, of=[INBOX])]
+def pids(tx: Tx, after: int, most: int) -> list[tuple[int, int | None]]:
+    """Processes that have something in the inbox, by number, from the one after `after`; and their tenants (None: the process
+    is as new as that).
+    """
+    found = tx.select(_PIDS, {"after": after, "most": most}, of=[INBOX])
+    return [(pid, tid) for pid, tid in found]
 
 
 def done(tx: Tx, iid: int) -> None:

@@ -155,7 +155,7 @@ _READY_SHARED = (
 )
 _LEFT = select(_j.pid).where(_j.queue == bindparam("queue"), _IS_READY).limit(bindparam("most"))
 _EXPIRED = (
-    select(_j.pid, _j.n)
+    select(_j.pid, _j.n, _j.tid)
     .where(_j.leased_until.is_not(None), _j.leased_until <= bindparam("now"))
     .order_by(_j.leased_until)
     .limit(bindparam("most"))
@@ -182,9 +182,9 @@ def left(tx: Tx, queue: str, most: int) -> int:
     return 0 if tx.sole_writer else len(tx.select(_LEFT, {"queue": queue, "most": most}, of=[JOBS]))
 
 
-def expired(tx: Tx, most: int) -> list[tuple[int, int]]:
-    """(pid, n) of jobs whose lease, or wait for an answer, has run out."""
-    return [(pid, n) for pid, n in tx.select(_EXPIRED, {"now": tx.now, "most": most}, of=[JOBS])]
+def expired(tx: Tx, most: int) -> list[tuple[int, int, int]]:
+    """(pid, n, tid) of jobs whose lease, or wait for an answer, has run out."""
+    return [(pid, n, tid) for pid, n, tid in tx.select(_EXPIRED, {"now": tx.now, "most": most}, of=[JOBS])]
 
 
 _p, _v = tables.processes.c, tables.versions.c

@@ -30,8 +30,9 @@ def start(tx: Tx, pid: int, command: do.StartTimer) -> None:
 
 
 _t = tables.timers.c
+_TENANT = select(tables.processes.c.tid).where(tables.processes.c.pid == _t.pid).scalar_subquery()
 _DUE = (
-    select(*tables.timers.columns)
+    select(*tables.timers.columns, _TENANT)
     .where(_t.due_at <= bindparam("now"))
     .order_by(_t.due_at, _t.pid, _t.n, _t.purpose)
     .limit(bindparam("most"))
@@ -54,9 +55,10 @@ def get(tx: Tx, pid: int, n: int, purpose: str) -> Row | None:
     return None if row is None else Row(*row)
 
 
-def due(tx: Tx, most: int) -> list[Row]:
-    """Timers that are due, earliest first."""
-    return [Row(*row) for row in tx.select(_DUE, {"now": tx.now, "most": most}, of=[TIMERS])]
+def due(tx: Tx, most: int) -> list[tuple[Row, int | None]]:
+    """Timers that are due and their tenants (None: the process is as new as that), earliest first."""
+    found = tx.select(_DUE, {"now": tx.now, "most": most}, of=[TIMERS])
+    return [(Row(*row[:-1]), row[-1]) for row in found]
 
 
 def next_due_after(tx: Tx, now: int) -> int | None:

@@ -2,8 +2,9 @@
 
 Theory of operation
   A unit is a synchronous function of a `Tx`, submitted from any thread. The thread takes up to `GROUP_UNITS` of them,
-  tenant by tenant (`fairness`) and in the order of arrival within a tenant, opens a transaction (on PostgreSQL with the locks on all their processes), runs them for at
-  most `GROUP_SECONDS`, flushes their buffers and commits. Then, and only then, their futures get their results.
+  tenant by tenant (`fairness`) and in the order of arrival within a tenant, opens a transaction (on PostgreSQL with
+  the locks on all their processes), runs them for at most `GROUP_SECONDS`, flushes their
+  buffers and commits. Then, and only then, their futures get their results.
   - A unit that raises drops its buffer; nobody else notices.
   - If anything fails that the group shares (a flush, the COMMIT, a statement inside a unit, a unit that had written
     before it raised) the transaction is rolled back and the units run again, each in a transaction of its own.

@@ -36,7 +36,10 @@ def write(reading: Reading, accept: str) -> tuple[bytes, str]:
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # it says a version that is no number
+        encode, content_type = choose_encoder("")
     return encode(registry), content_type
 
 

@@ -25,13 +25,12 @@ TITLES = {401: "Unauthorized", 429: "Too Many Requests", 500: "Internal Error", 
 class Served(Server):
     """`penstock serve` on a database that may be shared, with a tenant of its own in it."""
 
-    def __init__(self, folder: Path, url: str, credentials: dict[str, Any], node: str = "one") -> None:
+    def __init__(self, folder: Path, url: str, credentials: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         super().__init__(
             folder,
             PENSTOCK_DATABASE_URL=url,
             PENSTOCK_DATA_DIR=str(folder),
-            PENSTOCK_NODE_NAME=node,
             PENSTOCK_PORT="0",
             PENSTOCK_OUTBOUND_ALLOW="127.0.0.0/8",
             PENSTOCK_SECRET_KEY=SECRET_KEY,

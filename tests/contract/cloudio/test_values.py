@@ -145,7 +145,7 @@ def test_a_key_that_cannot_be_counted_hurts_nobody_beside_it(door, job, incremen
 def test_two_nodes_count_one_key_together(postgres, tmp_path, increment):
     url = postgres.database()
     credentials = seeded(url)
-    nodes = [Served(tmp_path / name, url, credentials, name) for name in ("one", "two")]
+    nodes = [Served(tmp_path / name, url, credentials) for name in ("one", "two")]
     try:
         doors = [Door(node.start(), node.application()) for node in nodes]
         job = reference(doors[0].job())

@@ -55,6 +55,16 @@ def test_figures_are_written_under_their_names_with_any_text_in_a_label():
         assert samples["penstock_info", "1", "n", "sqlite"] == 1
 
 
+@pytest.mark.parametrize(
+    "accept",
+    ["text/plain; version=abc", "application/openmetrics-text; version=abc", "text/plain; version=1.x.0", ";=,"],
+)
+def test_who_asks_for_a_version_that_is_none_gets_the_plain_format(accept):
+    content, kind = write({}, accept)
+    assert kind == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"python_gc_objects_collected_total" in content
+
+
 def test_what_the_catalogue_does_not_have_is_not_written():
     with pytest.raises(AssertionError, match="penstock_surprise"):
         write({"penstock_surprise": [((), 1)]}, "")
