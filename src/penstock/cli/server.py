@@ -85,10 +85,11 @@ def bootstrap(  # noqa: PLR0913 - the members of what is made
     out = Output(as_json=as_json)
     with out.working("bootstrapping"):
         found = wiring.bootstrap(settings, asked, write)
-    told: dict[str, Any] = {"done": found.done}
+    told: dict[str, Any] = {"database": found.database, "created": found.created, "done": found.done}
     told["written" if write else "credentials"] = str(write) if write else found.credentials
 
     def human(console: Any) -> None:
+        console.print(plain(f"database: {found.database}{' (new)' if found.created else ''}"))
         for each in found.done:
             console.print(plain(each))
         if write:

@@ -19,12 +19,15 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple, TypeVar
 
+import structlog
+
 from penstock.errors import LimitExceeded
 from penstock.operations.context import Context
 from penstock.store import journal, login_failures, people
 from penstock.store.login_failures import Row
 from penstock.store.rows import Tx
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 DAY = 24 * 3600 * 1000
 LONGEST = 15 * 60 * 1000
@@ -153,7 +156,7 @@ class LoginLimits:
     async def _failed(self, attempt: _Attempt, account: str, address: str, tenant: str | None) -> None:
         kind, _, name = account.partition(":")
 
-        def unit(tx: Tx) -> None:
+        def unit(tx: Tx) -> int:
             rows = login_failures.held(tx, attempt)
             blocked = 0
             for subject, rule in attempt.rules:
@@ -167,8 +170,14 @@ class LoginLimits:
                 journal.record(tx, tid, journal.SYSTEM, "login.failed", kind, name, about)
                 if blocked:
                     journal.record(tx, tid, journal.SYSTEM, "login.blocked", kind, name, about)
+            return blocked
 
-        await self._ctx.store.submit_async(unit)
+        blocked = await self._ctx.store.submit_async(unit)
+        # never the name: people write passwords there
+        told = {"address": "unknown" if network_of(address) == "unknown" else address, "kind": kind}
+        log.warning("login.failed", **told)
+        if blocked:
+            log.warning("login.blocked", **told, seconds=blocked // 1000)
 
     async def _passed(self, attempt: _Attempt, rows: dict[str, Row], now: int) -> None:
         """Written where it changes something: who has logged in here before, within a day, costs nothing."""
