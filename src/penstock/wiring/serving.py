@@ -84,7 +84,8 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         server.run()
     finally:
         platform.close()
-    log.info("stopped")
+        if server.started:
+            log.info("stopped")
 
 
 def warn(platform: Platform, files: Mapping[str, Path]) -> None:
