@@ -20,6 +20,7 @@ setup: $(STAMP)  ## make .venv with everything that is needed, versions from con
 $(STAMP): pyproject.toml constraints/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3 setup"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -q -y --no-install-recommends python3-venv; }
+	@echo "setting up $(VENV), a minute or two"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/dev.txt --editable '.[dev]'
 	@touch $@
@@ -78,6 +79,6 @@ lock:  ## compile constraints/ anew from pyproject.toml (versions only, no hosts
 	@$(LOCK) --upgrade pyproject.toml --output-file constraints/runtime.txt
 	@$(LOCK) --upgrade --extra dev --constraint constraints/runtime.txt pyproject.toml --output-file constraints/dev.txt
 
-clean:  ## remove what the targets above have made
-	@rm -rf $(VENV) var dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
+clean:  ## remove .venv, caches, reports and var/demo; data in the rest of var/ stays
+	@rm -rf $(VENV) var/demo dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -116,6 +116,15 @@ class Loaded:
 
     settings: Settings
     sources: Mapping[str, str]
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Of the secrets that were read from files of their own: which."""
+
+
+class _Secret(str):
+    """What a secret's file holds."""
+
+    __slots__ = ("path",)
+    path: Path
 
 
 def load(path: str | Path | None = None, environ: Mapping[str, str] | None = None, **given: Any) -> Loaded:
@@ -138,7 +147,9 @@ def load(path: str | Path | None = None, environ: Mapping[str, str] | None = Non
     if problems:
         lines = "; ".join(problem.message for problem in problems)
         raise Invalid(f"bad settings: {lines}", problems)
-    return Loaded(settings, sources)
+    return Loaded(
+        settings, sources, {name: value.path for name, (value, _) in raw.items() if isinstance(value, _Secret)}
+    )
 
 
 def names() -> tuple[str, ...]:
@@ -202,9 +213,11 @@ def _take(found: dict[str, tuple[Any, str]], name: str, value: Any, source: str,
         found[name] = (value, source)
 
 
-def _read_secret(path: Any, source: str, problems: list[Problem]) -> str | None:
+def _read_secret(path: Any, source: str, problems: list[Problem]) -> _Secret | None:
     try:
-        return Path(path).read_text(encoding="utf-8").strip()
+        found = _Secret(Path(path).read_text(encoding="utf-8").strip())
+        found.path = Path(path)
+        return found
     except (OSError, TypeError, UnicodeDecodeError) as error:
         problems.append(Problem("", f"{source}: cannot read the secret's file {path}: {error}"))
         return None
@@ -228,6 +241,7 @@ def _converted(raw: Mapping[str, tuple[Any, str]], problems: list[Problem]) -> d
     for name, (value, source) in raw.items():
         try:
             # Text from the environment may stand for numbers, booleans and durations (seconds, or ISO 8601).
+            value = str(value) if isinstance(value, _Secret) else value  # noqa: PLW2901
             values[name] = msgspec.convert(value, kinds[name], strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
             words = choices(kinds[name], "") if str(error).startswith(REFUSED) else []

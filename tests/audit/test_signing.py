@@ -98,6 +98,43 @@ def test_seals_made_before_there_was_a_key_are_bound_by_the_first_signed_one(url
     asyncio.run(main())
 
 
+def test_seals_without_a_signature_are_one_finding_a_run_and_told_of_without_a_key(url):
+    async def main():
+        async with signed(url) as stage:
+            assert await stage.store.async_read(seals.were_signed)
+            assert verify(url, stage).signing_stopped is None
+            for sign in (None, None, None, signing.signer(private(KEY)), None):
+                stage.platform.sealer._sign = sign
+                await stage.start("s")
+                await stage.sealed()
+            found = verify(url, stage, check=signing.checker(PUBLIC))
+            assert [each.text for each in found.findings] == [
+                "seals 4 to 6: they are not signed, and those before them are",
+                "seal 8: it is not signed, and those before it are",
+            ]
+            assert (found.found, found.signed, found.signing_stopped) == (2, 4, 4)
+            without = verify(url, stage)
+            assert (without.found, without.signing_stopped) == (0, 4)
+            # the last seal is bare: what was noted with the first signature tells
+            assert await stage.store.async_read(seals.were_signed)
+            await stage.edit("DELETE FROM meta WHERE key = 'seals_signed'")
+            assert not await stage.store.async_read(seals.were_signed)
+
+    asyncio.run(main())
+
+
+def test_of_seals_signed_by_an_older_version_the_last_tells(url):
+    async def main():
+        async with signed(url) as stage:
+            await stage.edit("DELETE FROM meta WHERE key = 'seals_signed'")
+            assert await stage.store.async_read(seals.were_signed)
+        async with sealed(url.replace("penstock.db", "other.db"), seals=1) as stage:
+            if "sqlite" in url:
+                assert not await stage.store.async_read(seals.were_signed)
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("text", ["", "no key", PUBLIC, private(X25519PrivateKey.generate())])
 def test_a_key_that_is_none_is_refused(text):
     with pytest.raises(Invalid):

@@ -42,6 +42,9 @@ def test_the_first_administrator_operates_the_installation_and_can_get_in_again(
         "the application Worker was made",
     ]
     further = installation.bootstrap("second")
+    kind = "postgresql " if installation.shared else f"sqlite {installation.data / 'penstock.db'}"
+    assert all(found["database"].startswith(kind) for found in (first, further))
+    assert (first["created"], further["created"]) == (True, False)
     assert further["done"][1].endswith("with the roles admin")
     server = installation.server().start()
     try:
@@ -109,6 +112,7 @@ def test_a_server_without_tenants_says_how_to_make_one_and_serves(installation: 
             line for line in server.log.read_text().splitlines() if "penstock bootstrap CODE --email EMAIL" in line
         ]
         assert len(lines) == 1
+        assert ("stop this server, then penstock bootstrap" in lines[0]) is not installation.shared
         server.client().get("/processes", expect=401)
         done = installation.run("bootstrap", "acme", "--email", EMAIL, "--json")
         if not installation.shared:

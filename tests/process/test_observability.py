@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from penstock.config import load
 from penstock.telemetry.catalogue import METRICS
+from penstock.wiring import doctor, verify_audit
 from support.server import Api, Server, fresh, serving, until
 
 TOKEN = "an-operators-token-of-some-length"
@@ -198,7 +202,7 @@ def test_health_is_told_to_anybody(http: httpx.Client):
 
 
 def test_a_server_that_goes_down_says_so_first_and_serves_meanwhile(tmp_path):
-    with serving(tmp_path, PENSTOCK_DRAIN_DELAY="4") as server:
+    with serving(tmp_path, PENSTOCK_DRAIN_DELAY="4", PENSTOCK_LOG_FORMAT="json") as server:
         api = server.application()
         code = api.deploy({"wait": {"kind": "job", "topic": fresh("t")}})
         stopping = threading.Thread(target=server.stop)
@@ -217,6 +221,8 @@ def test_a_server_that_goes_down_says_so_first_and_serves_meanwhile(tmp_path):
             assert http.get("/healthz").status_code == 200
             api.start(code)
         stopping.join()
+        told = [line for line in lines(server) if line.get("operation") == "ready"]
+        assert {(line["status"], line["level"]) for line in told} == {(503, "info")}
 
 
 # -- ids and lines -----------------------------------------------------------------------------------------------------
@@ -294,6 +300,68 @@ def test_a_long_poll_is_not_slow_and_a_slow_request_is(watched: Server, api: Api
         connection.sendall(body[5:])
         assert connection.recv(4096).startswith(b"HTTP/1.1 4")
     assert line_of(watched, slow)["level"] == "warning"
+
+
+def test_a_worker_that_leaves_while_it_polls_was_not_slow(watched: Server, api: Api):
+    mark = fresh("gone")
+    with pytest.raises(httpx.ReadTimeout):
+        api.http.post(
+            "/jobs/poll", json={"topics": [fresh("none")], "wait": 20}, headers={"x-request-id": mark}, timeout=3 * SLOW
+        )
+    line = line_of(watched, mark)
+    assert (line["status"], line["level"]) == ("gone", "info")
+    assert line["waited_ms"] >= 2 * SLOW * 1000
+    assert line["ms"] - line["waited_ms"] < SLOW * 1000
+
+
+def test_a_server_says_what_it_runs_on_and_that_it_stops(tmp_path):
+    with serving(tmp_path, PENSTOCK_LOG_FORMAT="json") as server:
+        assert server.stop() in (0, -signal.SIGTERM)
+        said = lines(server)
+        (started,) = [line for line in said if line["event"] == "started"]
+        assert started["level"] == "info"
+        assert started["database"] == f"sqlite {server.data / 'penstock.db'}"
+        assert started["data_dir"] == str(server.data)
+        assert (started["seals"], started["tenants"], started["url"]) == ("not signed", 1, server.url)
+        assert [line["event"] for line in said][-2:] == ["stopping", "stopped"]
+
+
+def test_a_start_without_the_key_that_signed_is_told_of_loudly(tmp_path):
+    key = tmp_path / "audit.key"
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(key)], check=True, capture_output=True)
+    key.chmod(0o644)
+    with serving(tmp_path, PENSTOCK_LOG_FORMAT="json", PENSTOCK_AUDIT_KEY_FILE=str(key)) as server:
+        settings = load(None, {}, data_dir=str(server.data)).settings
+        until(lambda: verify_audit(settings, None, None, None)[0].signed)
+        (line,) = [line for line in lines(server) if "chmod 600" in line["event"]]
+        assert (line["level"], str(key) in line["event"]) == ("warning", True)
+        server.stop()
+        before = len(lines(server))
+        del server._environment["PENSTOCK_AUDIT_KEY_FILE"]
+        server.start()
+        (line,) = [line for line in lines(server)[before:] if "there is no audit_key" in line["event"]]
+        assert line["level"] == "warning"
+        (told,) = [check for check in doctor(settings, {}, {}) if check[0] == "audit key"]
+        assert (told[1], told[2]) == (False, line["event"])
+
+
+def test_failed_log_ins_can_be_read_by_a_filter_and_name_nobody(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "observability.md"
+    (pattern,) = re.findall(r"^failregex = (.*)$", page.read_text(), re.MULTILINE)
+    fits = re.compile(pattern.replace("<HOST>", r"(?P<host>[0-9a-f.:]+)"), re.MULTILINE)
+    tried, guessed = f"{fresh('a-password-here')}@example.com", "never to be logged"
+    with serving(tmp_path, PENSTOCK_LOG_FORMAT="json") as server:
+        with httpx.Client(base_url=server.url, trust_env=False) as http:
+            for _ in range(5):
+                answer = http.post("/api/v1/session", json={"email": tried, "password": guessed})
+                assert answer.status_code == 401
+        told = [line for line in lines(server) if line["event"].startswith("login.")]
+        assert [line["event"] for line in told] == ["login.failed"] * 5 + ["login.blocked"]
+        assert {(line["address"], line["kind"], line["level"]) for line in told} == {("127.0.0.1", "user", "warning")}
+        text = server.log.read_text()
+        assert [found["host"] for found in fits.finditer(text)] == ["127.0.0.1"] * 6
+        assert tried not in text
+        assert guessed not in text
 
 
 def test_without_the_setting_only_what_is_slow_or_broken_has_a_line(tmp_path):

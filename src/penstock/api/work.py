@@ -46,6 +46,10 @@ async def _until_gone(call: ApiCall, polling: Any) -> Any:
         await asyncio.wait((task, leaving), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
+        task.cancel()
+        await asyncio.wait(
+            (task,)
+        )  # it ends at once, and what it has waited is counted before the request's line is written
         raise ClientGone
     finally:
         leaving.cancel()

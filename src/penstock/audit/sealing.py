@@ -36,6 +36,8 @@ class Sealer:
     def __init__(self, store: Store, sign: Sign | None = None) -> None:
         self._store = store
         self._sign = sign
+        self._noted = False
+        """That seals are signed here stands in the database."""
         self._alone = store.dialect == "sqlite"
         self._mine = self._alone
         """This node sealed last, as far as it knows."""
@@ -89,6 +91,9 @@ class Sealer:
                 return made
             if self._sign is not None:
                 seal = seal._replace(signature=self._sign(seal.digest))
+                if not self._noted:
+                    await self._store.submit_async(seals.note_signed, low=True)
+                    self._noted = True
             added = await self._store.submit_async(partial(seals.add, tid=last.tid, seal=seal), low=True)
             self._mine = added or self._alone
             if not added:

@@ -50,6 +50,8 @@ class Report(msgspec.Struct, frozen=True):
     last_seal: int
     last_digest: str
     """With the number: what to write down and give as the anchor next time."""
+    signing_stopped: int | None
+    """The first seal without a signature after one that has one."""
     findings: list[Finding]
     found: int
     """How many findings there are, those not told included."""
@@ -73,6 +75,9 @@ class Verification:
         """Rows that are not what was sealed under their number: what they are now."""
         self._lost: dict[bytes, int] = {}
         """Digest -> number under which it was sealed, where it is not found any more."""
+        self._bare = array("q")
+        """Seals without a signature since the last that has one, once there was one."""
+        self._stopped: int | None = None
         self._findings: list[Finding] = []
         self._found = self._seals = self._signed = self._sound = 0
 
@@ -150,16 +155,29 @@ class Verification:
             if self._anchor[1] != seal.digest:
                 self._odd_seal(seal, "it is not the seal that was written down under this number")
             self._anchor = None
-        if self._check is None:
-            self._signed += seal.signature is not None
-        elif seal.signature is None:
+        if seal.signature is None:
             # seals of the time before there was a key are bound by the first that is signed
             if self._signed:
-                self._odd_seal(seal, "it is not signed, and those before it are")
-        elif self._check(seal.digest, seal.signature):
+                self._bare.append(seal.number)
+                self._stopped = self._stopped or seal.number
+            return
+        self._tell_bare()
+        if self._check is None or self._check(seal.digest, seal.signature):
             self._signed += 1
         else:
             self._odd_seal(seal, "its signature is not of this key")
+
+    def _tell_bare(self) -> None:
+        """A run of seals that are not signed is one finding, when there is a key."""
+        if self._bare and self._check is not None:
+            first, last = self._bare[0], self._bare[-1]
+            text = (
+                f"seal {first}: it is not signed, and those before it are"
+                if first == last
+                else f"seals {first} to {last}: they are not signed, and those before them are"
+            )
+            self._tell(Finding("seal", text, None, first))
+        self._bare = array("q")
 
     def _check_leaves(self, seal: Seal, leaves: list[Leaf]) -> None:
         if not leaves or (len(leaves), leaves[0].feed, leaves[-1].feed) != (seal.rows, seal.from_feed, seal.to_feed):
@@ -171,6 +189,7 @@ class Verification:
 
     def end(self) -> Report:
         """All has been given."""
+        self._tell_bare()
         erased = self._settle_missing()
         for feed, digest, what, row in sorted(self._odd, key=lambda odd: odd[0]):
             sealed_as = self._lost.get(digest)
@@ -191,6 +210,7 @@ class Verification:
         return Report(
             tenant=self._tenant, seals=self._seals, signed=self._signed, rows=self._sound, erased=erased,
             unsealed=len(self._rows), last_seal=last.number if last else 0, last_digest=last.digest if last else "",
+            signing_stopped=self._stopped,
             findings=sorted(self._findings, key=lambda each: (each.feed or 0, each.seal or 0)), found=self._found,
         )  # fmt: skip
 

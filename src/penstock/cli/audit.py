@@ -180,6 +180,10 @@ def _print_reports(console: Console, reports: list[Any]) -> None:
         )  # fmt: skip
         if report.seals:
             console.print(plain(f"last seal {report.last_seal}:{report.last_digest}", "dim"))
+        if report.signing_stopped is not None:
+            console.print(
+                plain(f"signing stopped at seal {report.signing_stopped}: is there no audit_key any more?", "yellow")
+            )
         for finding in report.findings:
             console.print(plain(f"{finding.what}: {finding.text}", "red"))
         if report.found > len(report.findings):

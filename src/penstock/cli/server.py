@@ -40,18 +40,18 @@ def dev(
     config: ConfigFile = None,
 ) -> None:
     """Serve a demo tenant from one folder, with SQLite."""
-    settings = load_settings(config, data_dir=str(data), host=host, port=port).settings
+    loaded = load_settings(config, data_dir=str(data), host=host, port=port)
     from penstock import wiring  # noqa: PLC0415 - the server, only to serve
 
-    wiring.run_dev(data, settings.host, settings.port, settings)
+    wiring.run_dev(data, loaded.settings.host, loaded.settings.port, loaded.settings, loaded.files)
 
 
 def serve(config: ConfigFile = None, host: Host = None, port: Port = None) -> None:
     """Serve, as the settings say."""
-    settings = load_settings(config, host=host, port=port).settings
+    loaded = load_settings(config, host=host, port=port)
     from penstock import wiring  # noqa: PLC0415
 
-    wiring.run_server(settings)
+    wiring.run_server(loaded.settings, loaded.files)
 
 
 def bootstrap(  # noqa: PLR0913 - the members of what is made
@@ -85,10 +85,11 @@ def bootstrap(  # noqa: PLR0913 - the members of what is made
     out = Output(as_json=as_json)
     with out.working("bootstrapping"):
         found = wiring.bootstrap(settings, asked, write)
-    told: dict[str, Any] = {"done": found.done}
+    told: dict[str, Any] = {"database": found.database, "created": found.created, "done": found.done}
     told["written" if write else "credentials"] = str(write) if write else found.credentials
 
     def human(console: Any) -> None:
+        console.print(plain(f"database: {found.database}{' (new)' if found.created else ''}"))
         for each in found.done:
             console.print(plain(each))
         if write:
@@ -187,7 +188,7 @@ def doctor(*, data: Data = None, config: ConfigFile = None, as_json: AsJson = Fa
 
     out = Output(as_json=as_json)
     with out.working("checking"):
-        checks = wiring.doctor(loaded.settings, loaded.sources)
+        checks = wiring.doctor(loaded.settings, loaded.sources, loaded.files)
     sound = all(good for _, good, _ in checks)
     found = {"ok": sound, "checks": [{"name": name, "ok": good, "detail": text} for name, good, text in checks]}
     rows = [

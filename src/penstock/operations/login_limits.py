@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple, TypeVar
 
+import structlog
+
 from penstock.errors import LimitExceeded
 from penstock.operations.context import Context
 from penstock.store import journal, login_failures, people
@@ -26,6 +28,7 @@ from penstock.store.fairness import STRANGERS, in_turn
 from penstock.store.login_failures import Row
 from penstock.store.rows import Tx
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 DAY = 24 * 3600 * 1000
 LONGEST = 15 * 60 * 1000
@@ -154,7 +157,7 @@ class LoginLimits:
     async def _failed(self, attempt: _Attempt, account: str, address: str, tenant: str | None) -> None:
         kind, _, name = account.partition(":")
 
-        def unit(tx: Tx) -> None:
+        def unit(tx: Tx) -> int:
             rows = login_failures.held(tx, attempt)
             blocked = 0
             for subject, rule in attempt.rules:
@@ -168,9 +171,15 @@ class LoginLimits:
                 journal.record(tx, tid, journal.SYSTEM, "login.failed", kind, name, about)
                 if blocked:
                     journal.record(tx, tid, journal.SYSTEM, "login.blocked", kind, name, about)
+            return blocked
 
         with in_turn(STRANGERS):
-            await self._ctx.store.submit_async(unit)
+            blocked = await self._ctx.store.submit_async(unit)
+        # never the name: people write passwords there
+        told = {"address": "unknown" if network_of(address) == "unknown" else address, "kind": kind}
+        log.warning("login.failed", **told)
+        if blocked:
+            log.warning("login.blocked", **told, seconds=blocked // 1000)
 
     async def _passed(self, attempt: _Attempt, rows: dict[str, Row], now: int) -> None:
         """Written where it changes something: who has logged in here before, within a day, costs nothing."""

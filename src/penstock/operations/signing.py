@@ -19,7 +19,7 @@ import msgspec
 from penstock.errors import Conflict, PenstockError, Unavailable
 from penstock.identity import signed
 from penstock.identity.keys import NONCE_BYTES, Keys, Unreadable
-from penstock.store import Store, signing_keys
+from penstock.store import Read, Store, signing_keys
 from penstock.store.rows import Tx
 
 if TYPE_CHECKING:
@@ -190,10 +190,20 @@ class Signing:
 
 def ensure(store: Store, keys: Keys) -> None:
     """At a server's start: there is a key that signs, and it can be read. Raises: Conflict, Unavailable."""
-    signs = _newest(store.read(signing_keys.every))
+    signs = store.read(signing)
     if signs is None:
         rotate(store, keys, None).result(30)
         return
+    require_readable(keys, signs)
+
+
+def signing(read: Read) -> signing_keys.Row | None:
+    """The key that signs; None: there is none yet."""
+    return _newest(signing_keys.every(read))
+
+
+def require_readable(keys: Keys, signs: signing_keys.Row) -> None:
+    """Raises: Conflict when tokens could not be signed with this key."""
     try:
         open_private(keys, signs)
     except Unreadable as error:

@@ -18,6 +18,8 @@ PAGES = 1000
 """Pages copied at a time; writers go on in between."""
 
 
+_BOTH = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('seals', 'signing_keys')"
+_BOTH_SHARED = "SELECT num_nonnulls(to_regclass('seals'), to_regclass('signing_keys'))"
 _STAMPED = "SELECT name FROM sqlite_master WHERE name = 'alembic_version'"
 
 
@@ -146,6 +148,22 @@ def schema(read: Read) -> str:
     needs = read.row("SELECT value FROM meta WHERE key = 'needs'")
     needs_schema(str(row[0]) if row else None, str(needs[0]) if needs else None, "the database")
     return f"version {row[0] if row else '?'}"
+
+
+def place(url: str) -> str:
+    """The kind of a database and where it is, without the password: for people."""
+    address = Address.parse(url)
+    if address.dialect == "sqlite":
+        return f"sqlite {address.path}"
+    parts = conninfo_to_dict(address.url)
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"postgresql {parts.get('host') or parts.get('hostaddr') or 'local'}{port}/{_name(address)}"
+
+
+def has_seals_and_keys(read: Read) -> bool:
+    """Whether seals and signing keys can be looked at: an older schema may not have their tables yet."""
+    row = read.row(_BOTH_SHARED if read.shared else _BOTH)
+    return row is not None and row[0] == 2
 
 
 def _disk(path: Path) -> tuple[str, bool, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, exists, func, select
 
 from penstock.core import codec
-from penstock.store import tables
+from penstock.store import people, tables
 from penstock.store.feed import JOURNAL_ENTRIES, Entry
 from penstock.store.reader import Read
 from penstock.store.rows import SEALS, Tx
@@ -55,6 +55,12 @@ _LASTS = (
     .outerjoin(tables.seals, (_s.tid == _t.tid) & (_s.number == _NUMBER))
 )  # fmt: skip
 _sealed = func.coalesce(_s.to_feed, 0)
+_LAST_SIGNED = (
+    select(_s.number)
+    .select_from(tables.tenants.join(tables.seals, (_s.tid == _t.tid) & (_s.number == _NUMBER)))
+    .where(_s.signature.is_not(None))
+    .limit(1)
+)
 _WAITING = _LASTS.where(
     exists().where(_h.tid == _t.tid, _h.feed > _sealed, _h.feed.is_not(None))
     | exists().where(_j.tid == _t.tid, _j.feed > _sealed, _j.feed.is_not(None))
@@ -92,6 +98,17 @@ def add(tx: Tx, tid: int, seal: Seal) -> bool:
         return False
     tx.put(SEALS, (tid, *seal))
     return True
+
+
+def were_signed(read: Read) -> bool:
+    """Whether a seal was ever signed here: noted with the first by this version, else each tenant's last seal tells."""
+    noted = read.row("SELECT 1 FROM meta WHERE key = 'seals_signed'") is not None
+    return noted or read.row(_LAST_SIGNED) is not None
+
+
+def note_signed(tx: Tx) -> None:
+    """That seals are signed here, so that a start without the key can tell. No look at all seals could: they are large."""
+    people.first_meta(tx, "seals_signed", "yes")
 
 
 def after(read: Read, tid: int, number: int, most: int) -> list[Seal]:

@@ -7,7 +7,7 @@ figures are plain numbers that are rendered when somebody reads them. No query s
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,6 +22,7 @@ log = structlog.get_logger("penstock.requests")
 REQUEST_ID = b"x-request-id"
 UNMATCHED = "unmatched"
 """Operation of requests that no route takes; what they ask for is theirs to choose."""
+UNAVAILABLE = 503
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -45,6 +46,8 @@ class Watch:
     slow: float = float("inf")
     """Seconds from which a request gets a line in any case; what it waited on purpose does not count."""
     tracer: Tracer | None = None
+    draining: Callable[[], bool] = field(default=lambda: False)
+    """Whether the server was told to stop: a 503 is as it should be then."""
     figures: DoorFigures = field(default_factory=DoorFigures)
 
     def begin(self, headers: Mapping[str, str], method: str) -> Activity:
@@ -69,14 +72,17 @@ class Watch:
         operation = UNMATCHED if route is None else route.operation
         self.figures.answered(operation, status, busy)
         if self.every or status >= 500 or busy >= self.slow:
-            write = log.error if status >= 500 else log.warning if busy >= self.slow else log.info
+            if status == GONE or (status == UNAVAILABLE and self.draining()):
+                write = log.info  # nobody was there to be slow for; and who goes down has been told to say so
+            else:
+                write = log.error if status >= 500 else log.warning if busy >= self.slow else log.info
             write(
                 "request",
                 door=self.door,
                 operation=operation,
                 method=method if method in METHODS else "_OTHER",
                 path=None if route is None else self.prefix + route.path,
-                status=status or None,
+                status="gone" if status == GONE else status,
                 ms=round(took * 1000, 1),
                 waited_ms=round(activity.waited * 1000, 1),
             )

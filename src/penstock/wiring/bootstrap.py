@@ -13,7 +13,8 @@ from penstock.engines.embedded import EmbeddedEngine
 from penstock.errors import Conflict
 from penstock.operations import installation
 from penstock.operations.context import Context
-from penstock.store import Store
+from penstock.store import Store, maintenance
+from penstock.store import installation as tenants
 from penstock.wiring.places import address, database_url
 from penstock.wiring.private_files import write_private
 
@@ -25,6 +26,10 @@ class Bootstrapped:
     done: list[str]
     credentials: dict[str, Any]
     written: Path | None
+    database: str
+    """Which: its kind and where it is, without a password."""
+    created: bool
+    """It was not there before; of PostgreSQL: it had no tenant."""
 
 
 def bootstrap(settings: Settings, asked: installation.Bootstrap, write: Path | None) -> Bootstrapped:
@@ -34,15 +39,18 @@ def bootstrap(settings: Settings, asked: installation.Bootstrap, write: Path | N
     """
     if write is not None:
         _require_writable(write)
-    store = Store.open(database_url(settings))
+    url = database_url(settings)
+    created = not maintenance.exists(url)
+    store = Store.open(url)
     try:
+        created = created or (store.dialect != "sqlite" and store.read(tenants.is_empty))
         made = asyncio.run(installation.bootstrap(Context(store, EmbeddedEngine()), asked))
     finally:
         store.close()
     credentials = _credentials(made, settings.public_url or address(settings.host, settings.port))
     if write is not None:
         write_private(write, credentials)
-    return Bootstrapped(made.done, credentials, write)
+    return Bootstrapped(made.done, credentials, write, maintenance.place(url), created)
 
 
 def _require_writable(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from penstock.wiring.logs import configure_logging
 from penstock.wiring.places import address
 from penstock.wiring.platform import Platform
 from penstock.wiring.private_files import write_private
-from penstock.wiring.serving import serve
+from penstock.wiring.serving import serve, warn
 
 CREDENTIALS = "credentials.json"
 DEV_TENANT = "demo"
@@ -33,7 +34,7 @@ DEV_USERS = (
 )
 
 
-def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
+def run_dev(data: Path, host: str, port: int, settings: Settings, files: Mapping[str, Path]) -> None:
     """`penstock dev`: SQLite in `data`, a demo tenant, and `credentials.json` beside it.
 
     Raises: Unavailable when another server has the data.
@@ -50,6 +51,7 @@ def run_dev(data: Path, host: str, port: int, settings: Settings) -> None:
     )
     platform = Platform.build(settings)
     try:
+        warn(platform, files)
         asyncio.run(_ensure_demo_tenant(platform, data, address(host, port)))
     except BaseException:
         platform.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.config import Settings
@@ -12,6 +13,15 @@ from penstock.store import Store, signing_keys
 from penstock.wiring.private_files import write_text_private
 
 SECRET_KEY = "secret.key"  # noqa: S105 - a file's name
+NO_KEY = (
+    "there is no secret_key: `penstock generate-key > secret.key` makes one; keep it out of the database, give every node the "
+    "same, and name its file with PENSTOCK_SECRET_KEY_FILE"
+)
+
+NOT_SIGNED_ANY_MORE = (
+    "seals of the audit were signed before, and there is no audit_key: seals made now are not signed, which `penstock audit verify "
+    "--public-key` will find for good. Stop the server, name the key's file with PENSTOCK_AUDIT_KEY_FILE, and start it again"
+)
 
 
 def database_url(settings: Settings) -> str:
@@ -59,15 +69,9 @@ def keys_of(settings: Settings, store: Store) -> Keys:
         return known
     path = _key_file(settings)
     if path is None:
-        raise Invalid(
-            "there is no secret_key: `penstock generate-key > secret.key` makes one; keep it out of the database, give every node the "
-            "same, and name its file with PENSTOCK_SECRET_KEY_FILE"
-        )
+        raise Invalid(NO_KEY)
     if store.read(signing_keys.every):
-        raise Invalid(
-            f"{path} is not there, and the database has keys that are encrypted with it: put it back, or set secret_key. If it is "
-            "lost, set secret_key to a new one (`penstock generate-key`) and run `penstock rotate-keys --signing`"
-        )
+        raise lost_key(settings)
     text = new_key()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +79,21 @@ def keys_of(settings: Settings, store: Store) -> Keys:
     except OSError as error:
         raise Unavailable(f"cannot write a new key to {path}: {error.strerror or error}") from None
     return Keys.parse(text)
+
+
+def lost_key(settings: Settings) -> Invalid:
+    """There is no key, and what is encrypted with it is there."""
+    return Invalid(
+        f"{_key_file(settings)} is not there, and the database has keys that are encrypted with it: put it back, or set secret_key. "
+        "If it is lost, set secret_key to a new one (`penstock generate-key`) and run `penstock rotate-keys --signing`"
+    )
+
+
+def key_file(settings: Settings, files: Mapping[str, Path]) -> Path | None:
+    """Where the key was read from; None: not from a file of its own. `files`: of the settings that were."""
+    if settings.secret_key is not None:
+        return files.get("secret_key")
+    return _key_file(settings)
 
 
 def _key_file(settings: Settings) -> Path | None:

@@ -205,6 +205,7 @@ class Platform:
         values = cloudio.door(cloudio.Cloudio(self.operations, self.credentials, self.cursor_key))
         others = cloudio.Unblanked(values, front)
         self.watches = [self._watched(door) for door in (front, api, workflows, values)]
+        front.watch.draining = lambda: self.draining  # of it only /readyz answers 503 then
         mounts: dict[str, ASGIApp] = {
             routes.PREFIX: api,
             executions.MOUNT: workflows,

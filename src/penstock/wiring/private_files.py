@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,17 @@ from typing import Any
 
 def write_private(path: Path, content: dict[str, Any]) -> None:
     write_text_private(path, json.dumps(content, indent=2))
+
+
+def read_by_others(path: Path) -> str | None:
+    """A sentence about a file with a secret that others on this machine may read or write; None: it is the owner's alone."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:
+        return None
+    return (
+        f"{path} is open to other users of this machine (mode {mode:04o}): chmod 600 {path}" if mode & 0o077 else None
+    )
 
 
 def write_text_private(path: Path, text: str) -> None:

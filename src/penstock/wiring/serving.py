@@ -7,18 +7,21 @@ import contextlib
 import resource
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+import penstock
 from penstock.config import Settings
 from penstock.errors import Unavailable
-from penstock.store import installation
+from penstock.store import installation, maintenance, people, seals
 from penstock.web.streaming import ABORT
 from penstock.wiring.logs import configure_logging
-from penstock.wiring.places import address, printable_host
+from penstock.wiring.places import NOT_SIGNED_ANY_MORE, address, database_url, key_file, printable_host
 from penstock.wiring.platform import Platform
+from penstock.wiring.private_files import read_by_others
 
 log = structlog.get_logger("penstock")
 MOST_FILES = 1 << 20
@@ -41,12 +44,14 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
                 bound = self.servers[0].sockets[0].getsockname()[1] if self.servers else port
                 url = address(host, bound)
                 platform.listening(url)
+                _started(platform, url, tenants)
                 if started is not None:
                     started(url)
                 print(f"ready {url}", flush=True)  # noqa: T201 - the word scripts wait for
 
         async def shutdown(self, sockets: Any = None) -> None:
             platform.draining = True
+            log.info("stopping")
             if (delay := platform.settings.drain_delay.total_seconds()) > 0:
                 # load balancers see that it is not ready, and send nothing more by the time the port closes
                 log.info("draining", seconds=delay)
@@ -55,6 +60,7 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
             platform.operations.streams.close()
             await super().shutdown(sockets=sockets)
 
+    tenants = len(platform.store.read(people.tenants))
     config = uvicorn.Config(
         platform.app(),
         host=host,
@@ -78,6 +84,33 @@ def serve(platform: Platform, host: str, port: int, started: Callable[[str], Non
         server.run()
     finally:
         platform.close()
+        if server.started:
+            log.info("stopped")
+
+
+def warn(platform: Platform, files: Mapping[str, Path]) -> None:
+    """What is wrong and keeps no server from its start is said loudly."""
+    settings = platform.settings
+    if settings.audit_key is None and platform.store.read(seals.were_signed):
+        log.warning(NOT_SIGNED_ANY_MORE)
+    for path in (key_file(settings, files), files.get("audit_key")):
+        if path is not None and (said := read_by_others(path)) is not None:
+            log.warning(said)
+
+
+def _started(platform: Platform, url: str, tenants: int) -> None:
+    """One line that says what runs here, and on what."""
+    settings = platform.settings
+    log.info(
+        "started",
+        version=penstock.__version__,
+        url=url,
+        public_url=settings.public_url,
+        database=maintenance.place(database_url(settings)),
+        data_dir=str(settings.data_dir.absolute()),
+        seals="not signed" if settings.audit_key is None else "signed",
+        tenants=tenants,
+    )
 
 
 def _raise_file_limit() -> None:
@@ -106,12 +139,13 @@ def _leave(_signal: int, _frame: object) -> None:
     raise SystemExit(0)
 
 
-def run_server(settings: Settings) -> None:
-    """`penstock serve`. Raises: Unavailable, Invalid, Conflict."""
+def run_server(settings: Settings, files: Mapping[str, Path]) -> None:
+    """`penstock serve`. `files`: of the secrets that were read from files, which. Raises: Unavailable, Invalid, Conflict."""
     configure_logging(settings)
     platform = Platform.build(settings)
+    warn(platform, files)
     if platform.store.read(installation.is_empty):
-        log.warning(
-            "there is no tenant yet, so nobody can get in: penstock bootstrap CODE --email EMAIL makes the first"
-        )
+        first = "stop this server, then " if platform.store.dialect == "sqlite" else ""
+        makes = "penstock bootstrap CODE --email EMAIL makes the first"
+        log.warning("there is no tenant yet, so nobody can get in: %s%s", first, makes)
     serve(platform, settings.host, settings.port)

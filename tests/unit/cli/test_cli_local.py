@@ -250,7 +250,7 @@ def test_errors_are_described_in_a_line():
 
 def test_dev(run, wiring, tmp_path):
     assert run("dev", "--data", str(tmp_path), "--port", "0", "--host", "0.0.0.0").exit_code == 0
-    [(name, data, host, port, settings)] = wiring
+    [(name, data, host, port, settings, _)] = wiring
     assert (name, data, host, port) == ("run_dev", tmp_path, "0.0.0.0", 0)
     assert (settings.data_dir, settings.host, settings.port) == (tmp_path, "0.0.0.0", 0)
 
