@@ -158,7 +158,7 @@ def deployed(line):
 
 def test_permissions_are_granted_and_revoked(line):
     code = deployed(line)
-    assert "nobody has any" in line.run("permissions", "show", code).stdout
+    assert "viewer      everybody of the tenant (nobody is named)" in line.run("permissions", "show", code).stdout
     line.run("permissions", "grant", code, "initiator", "group:staff", "user:ana@example.com")
     line.run("permissions", "grant", code, "initiator", "group:staff", "group:risk")
     granted = line.json("permissions", "grant", code, "viewer", "role:starter")["permissions"]
@@ -170,6 +170,18 @@ def test_permissions_are_granted_and_revoked(line):
     assert "there is no group:nope" in line.refused("permissions", "grant", code, "viewer", "group:nope")
     assert "no permission 'boss'" in line.refused("permissions", "grant", code, "boss", "group:staff")
     assert line.json("permissions", "show", code)["permissions"] == left
+
+
+def test_the_first_viewer_and_the_last_are_told(line):
+    code = deployed(line)
+    answer = line.run("permissions", "grant", code, "viewer", "group:staff")
+    assert "everybody" not in answer.stdout
+    assert answer.stderr.startswith("from now on only these, managers, administrators, starters and who has an item")
+    assert line.run("permissions", "grant", code, "viewer", "group:risk").stderr == ""
+    assert line.run("permissions", "grant", code, "initiator", "group:risk").stderr == ""
+    answer = line.run("permissions", "revoke", code, "viewer", "group:staff", "group:risk")
+    assert "everybody of the tenant (nobody is named)" in answer.stdout
+    assert "everybody of the tenant sees the processes" in answer.stderr
 
 
 def test_permissions_are_put_in_place_of_all(line):

@@ -22,6 +22,10 @@ Who = Annotated[str, typer.Argument(metavar="WHO", help="A user's e-mail address
 Whom = Annotated[list[str], typer.Argument(metavar="WHO…", help="E-mail addresses or ids.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The address; it never changes.")]
 Name = Annotated[str | None, typer.Option("--name", help="As people read it.")]
+ROLES = (
+    "admin (everything in the tenant), manager (sees its secrets' names and its connections) or operator (tenants; only an "
+    "operator gives it); may repeat."
+)
 
 app = typer.Typer(help="Users: who they are, their groups and roles.", no_args_is_help=True)
 
@@ -62,7 +66,7 @@ def create(
     *,
     name: Name = None,
     groups: Annotated[list[str] | None, typer.Option("--group", metavar="CODE", help="May repeat.")] = None,
-    roles: Annotated[list[str] | None, typer.Option("--role", help="admin or manager; may repeat.")] = None,
+    roles: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help=ROLES)] = None,
     ask: Ask = False,
     from_stdin: FromStdin = False,
     from_file: FromFile = None,
@@ -85,7 +89,7 @@ def change(  # noqa: PLR0913 - the members of a user
     ] = None,
     no_groups: Annotated[bool, typer.Option("--no-groups", help="Of no group any more.")] = False,
     roles: Annotated[
-        list[str] | None, typer.Option("--role", help="admin or manager, in place of all; may repeat.")
+        list[str] | None, typer.Option("--role", metavar="ROLE", help=f"In place of all. {ROLES}")
     ] = None,
     no_roles: Annotated[bool, typer.Option("--no-roles", help="No role any more.")] = False,
     ask: Ask = False,
