@@ -88,9 +88,7 @@ def change(  # noqa: PLR0913 - the members of a user
         list[str] | None, typer.Option("--group", metavar="CODE", help="In place of all; may repeat.")
     ] = None,
     no_groups: Annotated[bool, typer.Option("--no-groups", help="Of no group any more.")] = False,
-    roles: Annotated[
-        list[str] | None, typer.Option("--role", metavar="ROLE", help=f"In place of all. {ROLES}")
-    ] = None,
+    roles: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help=f"In place of all. {ROLES}")] = None,
     no_roles: Annotated[bool, typer.Option("--no-roles", help="No role any more.")] = False,
     ask: Ask = False,
     from_stdin: FromStdin = False,
