@@ -35,7 +35,10 @@ def register(app: typer.Typer) -> None:
 def bulk(  # noqa: PLR0913 - the filters of the call
     session: Session,
     command: Annotated[
-        str, typer.Argument(help="cancel, terminate, suspend, resume, retry, skip, signal, migrate or delete.")
+        str,
+        typer.Argument(
+            metavar="COMMAND", help="cancel, terminate, suspend, resume, retry, skip, signal, migrate or delete."
+        ),
     ],
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID…]", help="Processes; else those of the options.")
@@ -93,7 +96,7 @@ def bulks(
     id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One, with what came of its processes.")] = None,
     *,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop it; what is done stays done.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="How many at most.")] = 20,
 ) -> None:
     """List bulk operations, look at one, or stop it."""
     if id is None:

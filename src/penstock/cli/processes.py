@@ -116,12 +116,14 @@ def ps(  # noqa: PLR0913 - the filters of the call
     parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Called by this process.")] = None,
     incidents: Annotated[bool | None, typer.Option("--incidents/--no-incidents", help="With or without any.")] = None,
     words: Annotated[
-        str | None, typer.Option("--words", "-q", help="Beginnings of words in searchable values.")
+        str | None, typer.Option("--words", "-q", metavar="WORDS", help="Beginnings of words in searchable values.")
     ] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="created, ended or modified.")] = None,
-    order: Annotated[str | None, typer.Option("--order", help="newest or oldest.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="From the `next` of the list before.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", metavar="BY", help="created, ended or modified.")] = None,
+    order: Annotated[str | None, typer.Option("--order", metavar="ORDER", help="newest or oldest.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="CURSOR", help="From the `next` of the list before.")
+    ] = None,
 ) -> None:
     """List processes."""
     after, before = instant(created_from, "--from"), instant(created_to, "--to")

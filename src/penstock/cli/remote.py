@@ -29,7 +29,9 @@ Url = Annotated[str | None, typer.Option("--url", help="The server, in place of 
 CredentialsFile = Annotated[
     Path | None,
     typer.Option(
-        "--credentials", help="A credentials.json; else PENSTOCK_*, ./.penstock/credentials.json, or your login."
+        "--credentials",
+        metavar="FILE",
+        help="A credentials.json; else PENSTOCK_*, ./.penstock/credentials.json, or your login.",
     ),
 ]
 User = Annotated[str | None, typer.Option("--user", help="Act as this user.", metavar="EMAIL")]

@@ -141,7 +141,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def parse_code(text: str, pointer: str = "/code") -> str:
     """Reads the code of a group, as definitions may name it. Raises: Invalid, pointing at `pointer`."""
     if not _CODE.fullmatch(text):
-        raise _bad(pointer, "must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-'")
+        raise _bad(pointer, f"must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-', and is {text[:80]!r}")
     return text
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from penstock.errors import Forbidden, NotFound
 from penstock.identity.model import Actor, Kind, grantees_of
+from penstock.identity.sentences import SENTENCES
 
 ADMIN = "admin"
 MANAGER = "manager"
@@ -130,55 +131,6 @@ ADMINISTRATION = frozenset(
 
 INSTALLATION = frozenset({Action.INSTALLATION_ADMINISTER})
 """What takes the role `operator`, of everybody."""
-
-SENTENCES: Mapping[Action, str] = {
-    Action.DEFINITION_READ: "read definitions",
-    Action.DEFINITION_DEPLOY: "deploy this definition",
-    Action.DEFINITION_DECIDE: "decide about versions of this definition",
-    Action.DEFINITION_GRANT: "say who may do what with this definition",
-    Action.DEFINITION_GRANTS_READ: "see who may do what with this definition",
-    Action.PEOPLE_ADMINISTER: "administer people",
-    Action.TENANT_ADMINISTER: "administer the tenant",
-    Action.INSTALLATION_ADMINISTER: "administer the installation",
-    Action.PROCESS_START: "start processes of this definition",
-    Action.PROCESS_READ: "see this process",
-    Action.PROCESS_CONTROL: "give commands to this process",
-    Action.PROCESS_DELETE: "delete this process",
-    Action.BULK_RUN: "begin bulk operations",
-    Action.BULK_READ: "see this bulk operation",
-    Action.BULK_CONTROL: "stop this bulk operation",
-    Action.VALUE_READ: "read these values",
-    Action.VALUE_WRITE: "change these values",
-    Action.ITEM_READ: "see this item",
-    Action.ITEM_CLAIM: "claim this item",
-    Action.ITEM_COMPLETE: "complete this item",
-    Action.ITEM_UNCLAIM: "give this item back",
-    Action.ITEM_DELEGATE: "delegate this item",
-    Action.ITEM_DRAFT: "keep a draft of this item",
-    Action.ITEM_LOG: "write in the log of this item",
-    Action.ITEM_CONTROL: "assign, cancel or change this item",
-    Action.MESSAGE_ACKNOWLEDGE: "acknowledge this message",
-    Action.THREAD_OPEN: "open a thread here",
-    Action.THREAD_CLOSE: "close this thread",
-    Action.POST_WRITE: "write in this thread",
-    Action.POST_CHANGE: "change this post",
-    Action.JOB_WORK: "work on jobs",
-    Action.MESSAGE_SEND: "send messages",
-    Action.SIGNAL_SEND: "send signals",
-    Action.DOCUMENT_UPLOAD: "upload documents",
-    Action.DOCUMENT_READ: "read this document",
-    Action.DOCUMENT_LINK: "link this document",
-    Action.DOCUMENT_REMOVE: "unlink or delete this document",
-    Action.SCHEDULE_READ: "see this schedule",
-    Action.SCHEDULE_WRITE: "change this schedule",
-    Action.SECRET_READ: "see which secrets there are",
-    Action.SECRET_WRITE: "change secrets",
-    Action.SECRET_USE: "name a secret here",
-    Action.CONNECTION_READ: "see connections",
-    Action.CONNECTION_WRITE: "change or call connections",
-    Action.AUDIT_READ: "read the audit",
-}
-"""What each is, behind "may not": for who is refused."""
 
 _Rule = Callable[[Actor, Target], bool]
 
