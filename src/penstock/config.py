@@ -22,6 +22,7 @@ import msgspec
 
 from penstock.errors import Invalid, Problem
 from penstock.web.choices import REFUSED, choices
+from penstock.web.wording import in_words
 
 PREFIX = "PENSTOCK_"
 
@@ -40,6 +41,13 @@ _OF_CLIENTS = frozenset(
         "CONFIG",
         "TEMPORAL_TARGET",
     }
+)
+_UNITS = (
+    ("day", timedelta(days=1)),
+    ("h", timedelta(hours=1)),
+    ("min", timedelta(minutes=1)),
+    ("s", timedelta(seconds=1)),
+    ("ms", timedelta(milliseconds=1)),
 )
 _LISTS = frozenset({"outbound_allow", "trusted_proxies"})
 
@@ -244,9 +252,11 @@ def _converted(raw: Mapping[str, tuple[Any, str]], problems: list[Problem]) -> d
             value = str(value) if isinstance(value, _Secret) else value  # noqa: PLW2901
             values[name] = msgspec.convert(value, kinds[name], strict=False, dec_hook=_decode)
         except msgspec.ValidationError as error:
-            words = choices(kinds[name], "") if str(error).startswith(REFUSED) else []
+            text = in_words(str(error))
+            words = choices(kinds[name], "") if text.startswith(REFUSED) else []
             more = f"; it takes {', '.join(words)}" if words else ""
-            problems.append(Problem("", f"{source}: {name}: {error}{more}"))
+            more = " or 5 (seconds)" if kinds[name] is timedelta and text.endswith("PT5S") else more
+            problems.append(Problem("", f"{source}: {name}: {text}{more}"))
     return values
 
 
@@ -254,6 +264,18 @@ def _decode(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value)
     raise msgspec.ValidationError(f"Expected a path, got {type(value).__name__}")
+
+
+def _said(value: Any) -> str:
+    """A bound; of a duration its parts, as "1 min 30 s"."""
+    if not isinstance(value, timedelta):
+        return str(value)
+    left, parts = value, []
+    for unit, size in _UNITS:
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}{'s' * (unit == 'day' and count != 1)}")
+    return " ".join(parts) or "0 s"
 
 
 def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[Problem]:
@@ -275,7 +297,9 @@ def _out_of_bounds(settings: Settings, sources: Mapping[str, str]) -> Iterable[P
     for name, (low, high) in bounds.items():
         value = getattr(settings, name)
         if value is not None and not low <= value <= high:
-            yield Problem("", f"{sources[name]}: {name} must be from {low} to {high}, and is {value}")
+            yield Problem(
+                "", f"{sources[name]}: {name} must be from {_said(low)} to {_said(high)}, and is {_said(value)}"
+            )
     if settings.public_url is not None and not _is_origin(settings.public_url):
         text = f"must be https://HOST or http://HOST:PORT with nothing behind, and is {settings.public_url!r}"
         yield Problem("", f"{sources['public_url']}: public_url {text}")

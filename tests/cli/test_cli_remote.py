@@ -88,6 +88,13 @@ def test_start_and_wait(server):
     assert answer.stderr == "penstock: p1 is FAILED (penstock show p1)\n"
 
 
+def test_a_wait_that_ends_by_time_says_so(server):
+    server.answers |= {"POST /processes": Answer(201, PROCESS), "GET /processes/p1": ok(**PROCESS)}
+    answer = server.run("start", "loan", "--wait", "--timeout", "0.1")
+    assert answer.exit_code == 3
+    assert answer.stderr == "penstock: p1 is still RUNNING after 0.1 s and goes on (penstock show p1)\n"
+
+
 def test_ps(server):
     server.answers["GET /processes"] = ok(items=[PROCESS], next="c2")
     found = server.json("ps", "--status", "running", "--search", "metadata.customer=ACME", "--limit", "5")
@@ -197,6 +204,17 @@ def test_bulk(server):
     assert server.there.calls[-1].json == {
         "command": "migrate", "ids": ["p1"], "arguments": {"version": 2}, "dry_run": True,
     }  # fmt: skip
+
+
+def test_bulk_delete_without_a_terminal_is_meant(server):
+    server.answers |= {"POST /bulk": Answer(202, BULK | {"state": "DONE"}), "GET /bulk/b1/results": ok(items=[])}
+    answer = server.run("bulk", "delete", "p1")
+    assert answer.exit_code == 2
+    assert "say --yes to do it" in answer.stderr
+    assert server.there.calls == []
+    assert server.run("bulk", "delete", "p1", "--yes").exit_code == 0
+    assert server.run("bulk", "terminate", "p1").exit_code == 0, "scripts go on as they were"
+    assert [seen.json["command"] for seen in server.there.calls if seen.method == "POST"] == ["delete", "terminate"]
 
 
 def test_bulks(server):
@@ -358,3 +376,13 @@ def test_a_decision_about_a_version(server, verb, state):
 def test_a_rejection_says_why(server):
     assert server.run("reject", "loan", "2").exit_code == 2
     assert not server.there.calls
+
+
+def test_a_server_that_does_not_answer_is_named_with_who_named_it(server, tmp_path, monkeypatch):
+    gone = {"url": "http://127.0.0.1:1", "token": "T"}
+    (tmp_path / "gone.json").write_text(json.dumps(gone))
+    answer = server.run("ps", "--credentials", str(tmp_path / "gone.json"))
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith(f"penstock: no answer from http://127.0.0.1:1 (by {tmp_path / 'gone.json'}): ")
+    answer = server.run("ps", "--url", "http://127.0.0.1:2", "--credentials", str(tmp_path / "gone.json"))
+    assert answer.stderr.startswith("penstock: no answer from http://127.0.0.1:2 (by --url): ")

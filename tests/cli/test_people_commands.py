@@ -49,7 +49,7 @@ def test_what_is_done_to_several_goes_on_after_a_refusal(line):
     email = address(line)
     answer = line.run("user", "disable", "nobody@example.com", email, code=1)
     assert answer.stdout == f"{email} disabled\n"
-    assert answer.stderr.startswith("penstock: nobody@example.com: no user")
+    assert answer.stderr.startswith("penstock: no user 'nobody@example.com' (")
     told = json.loads(line.run("user", "logout", "nobody@example.com", email, "--json", code=1).stdout)
     assert [each["id"] for each in told["errors"]] == ["nobody@example.com"]
     assert told["items"] == [{"id": email, "revoked": 0}]
@@ -158,7 +158,7 @@ def deployed(line):
 
 def test_permissions_are_granted_and_revoked(line):
     code = deployed(line)
-    assert "nobody has any" in line.run("permissions", "show", code).stdout
+    assert "viewer      everybody of the tenant (nobody is named)" in line.run("permissions", "show", code).stdout
     line.run("permissions", "grant", code, "initiator", "group:staff", "user:ana@example.com")
     line.run("permissions", "grant", code, "initiator", "group:staff", "group:risk")
     granted = line.json("permissions", "grant", code, "viewer", "role:starter")["permissions"]
@@ -170,6 +170,18 @@ def test_permissions_are_granted_and_revoked(line):
     assert "there is no group:nope" in line.refused("permissions", "grant", code, "viewer", "group:nope")
     assert "no permission 'boss'" in line.refused("permissions", "grant", code, "boss", "group:staff")
     assert line.json("permissions", "show", code)["permissions"] == left
+
+
+def test_the_first_viewer_and_the_last_are_told(line):
+    code = deployed(line)
+    answer = line.run("permissions", "grant", code, "viewer", "group:staff")
+    assert "everybody" not in answer.stdout
+    assert answer.stderr.startswith("from now on only these, managers, administrators, starters and who has an item")
+    assert line.run("permissions", "grant", code, "viewer", "group:risk").stderr == ""
+    assert line.run("permissions", "grant", code, "initiator", "group:risk").stderr == ""
+    answer = line.run("permissions", "revoke", code, "viewer", "group:staff", "group:risk")
+    assert "everybody of the tenant (nobody is named)" in answer.stdout
+    assert "everybody of the tenant sees the processes" in answer.stderr
 
 
 def test_permissions_are_put_in_place_of_all(line):
@@ -247,3 +259,25 @@ def test_doctor_tells_all_that_its_page_says(line):
     (line.folder / "broken" / "penstock.db").write_bytes(b"not a database" * 100)
     found = line.json("doctor", "--data", "broken", code=1)
     assert [each["ok"] for each in found["checks"] if each["name"] == "integrity"] == [False]
+
+
+def test_a_tenants_first_password_goes_to_a_file(line):
+    code = fresh("acme")
+    made = line.json("tenant", "create", code, "--email", "boss@example.com", "--write", "boss.json")
+    kept = json.loads((line.folder / "boss.json").read_text())
+    [user] = kept["users"]
+    assert made["written"] == "boss.json"
+    assert user["password"] not in json.dumps(made)
+    assert (line.folder / "boss.json").stat().st_mode & 0o077 == 0
+    answer = line.run("whoami", "--credentials", "boss.json", "--user", "boss@example.com", env={})
+    assert f"of tenant {code}" in answer.stdout
+    again = line.run("tenant", "create", fresh("acme"), "--email", "b@example.com", "--write", "boss.json", code=2)
+    assert "is not overwritten" in again.stderr
+    refused = line.run("tenant", "change", code, "--open-processes", "-1", code=2)
+    assert "0 or more, or none" in refused.stderr
+
+
+def test_a_refusal_says_which_field_and_what_stood_there(line):
+    told = line.refused("group", "create", "Bad Code!")
+    assert told.startswith("penstock: code: must be 1 to 64 of ")
+    assert "'Bad Code!'" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -82,11 +83,14 @@ def door():
     """A server that takes one password."""
 
     def answer(seen):
+        if there.other is not None:
+            return there.other(seen)
         if (seen.method, seen.path) == ("GET", "/api/v1/me"):
             return Answer(200, ME)
         return Answer(204) if seen.method == "DELETE" else Answer(201, USER)
 
     with remote(answer) as there:
+        there.other = None
         yield there
 
 
@@ -157,6 +161,63 @@ def test_what_destroys_asks_first(terminal, door):
     assert code == 0
     assert "is gone" in text
     assert [seen.method for seen in door.calls] == ["DELETE"]
+
+
+def many(door, **counts):
+    made = {"id": "b1", "command": "delete", "state": "DONE", "total": 9} | counts
+    door.other = lambda seen: Answer(200, {"items": []}) if seen.method == "GET" else Answer(202, made)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("delete", "y"), ("cancel", "y"), ("terminate", "y"), ("delete", "n"), ("cancel", "n")]
+)
+def test_what_ends_many_counts_them_and_asks_first(terminal, door, command, said):
+    many(door, done=7, failed=2)
+    person = terminal("bulk", command, "--definition", "loan")
+    person.until(f"{command.capitalize()} 7 processes (2 would be refused)? [y/N]")
+    person.type(said)
+    code, text = person.end()
+    assert code == 1, text
+    tried = [seen.json.get("dry_run", False) for seen in door.calls if seen.method == "POST"]
+    assert tried == ([True, False] if said == "y" else [True])
+
+
+def test_what_ends_nothing_asks_nothing(terminal, door):
+    many(door, done=0)
+    code, text = terminal("bulk", "delete", "--definition", "loan").end()
+    assert code == 0
+    assert "there is no process to delete" in text
+    assert len(door.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "args", [["bulk", "delete", "p1", "--yes"], ["bulk", "retry", "p1"], ["bulk", "delete", "p1", "--dry-run"]]
+)
+def test_what_is_meant_or_harmless_is_not_asked(terminal, door, args):
+    many(door, done=1)
+    code, text = terminal(*args).end()
+    assert code == 0, text
+    assert [seen.method for seen in door.calls].count("POST") == 1
+
+
+def test_a_list_of_processes_fits_a_terminal_of_80_columns(terminal, door):
+    id = "01975e4e-6b54-7c8a-b5c4-5b5a9f3f0d11"
+    found = [
+        {
+            "id": id, "definition": code, "version": 1, "status": status, "incidents": 2 if status == "FAILED" else 0,
+            "created_at": "2024-11-21T20:28:49Z", "ended_at": "2024-11-21T20:28:50Z",
+        }
+        for code, status in (("hello", "COMPLETED"), ("hello", "FAILED"), ("loan_application", "TERMINATING"))
+    ]  # fmt: skip
+    door.other = lambda _: Answer(200, {"items": found})
+    code, text = terminal("ps").end()
+    assert code == 0, text
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    lines = [line.split() for line in text.splitlines()]
+    assert max(map(len, text.splitlines())) <= 80
+    assert [id, "hello", "1", "COMPLETED", "2024-11-21"] in lines
+    assert [id, "hello", "1", "FAILED", "2", "2024-11-21"] in lines
+    assert any(line[:1] == [id] and line[-2:] == ["TERMINATING", "2024-11-21"] for line in lines), "not broken"
 
 
 def test_ones_own_password_is_changed(terminal, door):

@@ -75,7 +75,7 @@ def describe(error: Exception) -> str:
 
 app = typer.Typer(
     name="penstock",
-    help="One durable engine for people, code, robots and devices.",
+    help="One durable engine for people, code and devices.",
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
@@ -98,7 +98,7 @@ def root(
     ] = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where an error comes from.")] = False,
 ) -> None:
-    """One durable engine for people, code, robots and devices."""
+    """One durable engine for people, code and devices."""
 
 
 for room in (

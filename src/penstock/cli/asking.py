@@ -16,7 +16,8 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Ask = Annotated[bool, typer.Option("--password", help="Ask for a password.")]
 FromStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from stdin.")]
 FromFile = Annotated[
-    Path | None, typer.Option("--password-file", dir_okay=False, exists=True, help="Read the password from a file.")
+    Path | None,
+    typer.Option("--password-file", metavar="FILE", dir_okay=False, exists=True, help="Read the password from a file."),
 ]
 Write = Annotated[
     Path | None, typer.Option("--write", metavar="FILE", help="Write the secret to a new file, and do not print it.")

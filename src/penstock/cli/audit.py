@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 audit_app = typer.Typer(help="What was done by whom, sealed.", no_args_is_help=True)
 
-Types = Annotated[list[str] | None, typer.Option("--type", help="Of these types alone (JobCompleted); may repeat.")]
+Types = Annotated[
+    list[str] | None, typer.Option("--type", metavar="TYPE", help="Of these types alone (JobCompleted); may repeat.")
+]
+TYPE = "As login.failed, user.created or JobCompleted; what there is stands in the lines of the list."
+KIND = "What was changed, of the journal: user, group, application, token, session, tenant, definition, schedule, bulk, …; one that never was finds nothing."
 Process = Annotated[str | None, typer.Option("--process", metavar="ID", help="Of this process alone.")]
 
 
@@ -35,7 +39,7 @@ def events(
     after: Annotated[int | None, typer.Option("--after", min=0, help="A feed number; else from now on.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
     process: Process = None,
-    definition: Annotated[str | None, typer.Option("--definition", metavar="CODE")] = None,
+    definition: Annotated[str | None, typer.Option("--definition", metavar="CODE", help="Of this definition.")] = None,
     types: Types = None,
     mine: Annotated[bool, typer.Option("--mine", help="Of processes with an item for you.")] = False,
 ) -> None:
@@ -56,14 +60,14 @@ def events(
 def listed(  # noqa: PLR0913 - the filters of the call
     session: Session,
     *,
-    actor: Annotated[str | None, typer.Option("--actor", help="user:EMAIL, app:ID or system.")] = None,
-    type: Annotated[str | None, typer.Option("--type")] = None,
+    actor: Annotated[str | None, typer.Option("--actor", metavar="WHO", help="user:EMAIL, app:ID or system.")] = None,
+    type: Annotated[str | None, typer.Option("--type", metavar="TYPE", help=TYPE)] = None,
     process: Process = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="Of the journal: user, definition, …")] = None,
-    subject: Annotated[str | None, typer.Option("--subject", help="Which of the kind.")] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="TIME")] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="TIME")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many.")] = 50,
+    kind: Annotated[str | None, typer.Option("--kind", metavar="KIND", help=KIND)] = None,
+    subject: Annotated[str | None, typer.Option("--subject", metavar="ID", help="Which of the kind.")] = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="At or after.")] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="TIME", help="Before.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, help="At most so many.")] = 50,
 ) -> None:
     """What was done, newest first."""
     found: list[Event] = []
@@ -175,7 +179,7 @@ def _print_reports(console: Console, reports: list[Any]) -> None:
     for report in reports:
         console.print(
             plain("sound" if not report.found else "NOT SOUND", "green" if not report.found else "bold red"),
-            plain(f"tenant {report.tenant}: {report.rows:,} rows in {report.seals:,} seals ({report.signed:,} signed), "),
+            plain(f"tenant {report.tenant}: {report.rows:,} rows in {report.seals:,} seals ({report.signed:,} signed),"),
             plain(f"{report.erased:,} erased, {report.unsealed:,} not sealed yet"),
         )  # fmt: skip
         if report.seals:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.cli.asking import Yes, sure
 from penstock.cli.output import console, moment, plain, state, table
 from penstock.cli.remote import Session, instant, json_value, pairs, remote
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 PANEL = "Commands to processes"
 RUNNING = "RUNNING"
+ENDING = ("delete", "cancel", "terminate")
+"""What cannot be taken back is asked first, at a terminal."""
 SHOWN = 20
 """Results that are printed to a person."""
 
@@ -32,18 +35,25 @@ def register(app: typer.Typer) -> None:
 def bulk(  # noqa: PLR0913 - the filters of the call
     session: Session,
     command: Annotated[
-        str, typer.Argument(help="cancel, terminate, suspend, resume, retry, skip, signal, migrate or delete.")
+        str,
+        typer.Argument(
+            metavar="COMMAND", help="cancel, terminate, suspend, resume, retry, skip, signal, migrate or delete."
+        ),
     ],
     ids: Annotated[
         list[str] | None, typer.Argument(metavar="[ID…]", help="Processes; else those of the options.")
     ] = None,
     *,
-    definition: Annotated[str | None, typer.Option("--definition")] = None,
-    version: Annotated[int | None, typer.Option("--version", help="The one the processes are of.")] = None,
-    status: Annotated[list[str] | None, typer.Option("--status", help="May repeat.")] = None,
+    definition: Annotated[str | None, typer.Option("--definition", metavar="CODE", help="Of this definition.")] = None,
+    version: Annotated[int | None, typer.Option("--version", metavar="N", help="The one the processes are of.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option("--status", metavar="STATUS", help="RUNNING, FAILED, COMPLETED, …; may repeat.")
+    ] = None,
     created_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Created at or after.")] = None,
     created_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Created before.")] = None,
-    created_by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL")] = None,
+    created_by: Annotated[
+        str | None, typer.Option("--by", metavar="PRINCIPAL", help="Started by user:EMAIL or app:ID.")
+    ] = None,
     search: Annotated[
         list[str] | None, typer.Option("--search", metavar="PATH=VALUE", help="As metadata.customer=ACME; may repeat.")
     ] = None,
@@ -53,8 +63,13 @@ def bulk(  # noqa: PLR0913 - the filters of the call
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing; tell what would be.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Until it has ended.")] = True,
+    yes: Yes = False,
 ) -> None:
-    """Apply a command to many processes; exit code 1 when it failed for any."""
+    """Apply a command to many processes; exit code 1 when it failed for any.
+
+    At a terminal delete, cancel and terminate count the processes by a dry run and ask. Without a terminal delete takes
+    --yes, and the others go on.
+    """
     wanted: dict[str, Any] = {
         "definition": definition, "version": version, "status": [each.upper() for each in status or []],
         "created_from": _text(created_from, "--from"), "created_to": _text(created_to, "--to"),
@@ -64,6 +79,8 @@ def bulk(  # noqa: PLR0913 - the filters of the call
     if bool(ids) == bool(filter):
         raise typer.BadParameter("name processes, or give options that choose them", param_hint="ID…")
     given = json_value(arguments, "--arguments", absent={})
+    if command in ENDING and not dry_run and not yes:
+        _ask(session, command, filter or None, ids)
     made = session.client.bulk.begin(command, filter=filter or None, ids=ids, arguments=given, dry_run=dry_run)
     if wait:
         made = _waited(session, made)
@@ -79,7 +96,7 @@ def bulks(
     id: Annotated[str | None, typer.Argument(metavar="[ID]", help="One, with what came of its processes.")] = None,
     *,
     cancel: Annotated[bool, typer.Option("--cancel", help="Stop it; what is done stays done.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="How many at most.")] = 20,
 ) -> None:
     """List bulk operations, look at one, or stop it."""
     if id is None:
@@ -92,6 +109,22 @@ def bulks(
     found = client.bulk.cancel(id) if cancel else client.bulk.get(id)
     results = client.bulk.results(id, limit=200).items
     session.out.show({"bulk": found, "results": results}, lambda console: _print(console, found, results))
+
+
+def _ask(session: Session, command: str, filter: dict[str, Any] | None, ids: list[str] | None) -> None:
+    """Ends the command unless somebody says yes, who is told how many there are."""
+    if not sys.stdin.isatty():
+        if command == "delete":
+            sure("", yes=False)
+        return
+    tried = _waited(session, session.client.bulk.begin(command, filter=filter, ids=ids, arguments={}, dry_run=True))
+    others = [f"{tried.failed} would be refused"] if tried.failed else []
+    others += [f"{tried.skipped} would be left out"] if tried.skipped else []
+    about = f" ({', '.join(others)})" if others else ""
+    if not tried.done:
+        session.out.note(f"there is no process to {command}{about}")
+        raise typer.Exit(1 if tried.failed else 0)
+    sure(f"{command.capitalize()} {tried.done} process{'es' * (tried.done != 1)}{about}?", yes=False)
 
 
 def _text(given: str | None, option: str) -> str | None:

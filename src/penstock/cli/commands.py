@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 Ids = Annotated[list[str], typer.Argument(metavar="ID…", help="Processes.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="A process.")]
 Node = Annotated[str | None, typer.Argument(metavar="[NODE]", help="A node's code; or --visit.")]
-VisitNumber = Annotated[int | None, typer.Option("--visit", help="The number of a visit (penstock show).")]
-Reason = Annotated[str | None, typer.Option("--reason", help="Kept in the history.")]
-Json = Annotated[str | None, typer.Option(metavar="JSON|@FILE")]
+VisitNumber = Annotated[int | None, typer.Option("--visit", metavar="N", help="The number of a visit (penstock show).")]
+Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Kept in the history.")]
+Payload = Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What it carries; @- is stdin.")]
+Input = Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What the node is to begin with; @- is stdin.")]
+Result = Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="The result that is given; @- is stdin.")]
 
 PANEL = "Commands to processes"
 
@@ -67,7 +69,13 @@ def terminate(session: Session, ids: Ids, *, reason: Reason = None) -> None:
 
 @remote
 def debug(
-    session: Session, id: Id, node: Node = None, *, visit: VisitNumber = None, input: Json = None, output: Json = None
+    session: Session,
+    id: Id,
+    node: Node = None,
+    *,
+    visit: VisitNumber = None,
+    input: Input = None,
+    output: Result = None,
 ) -> None:
     """Give a node its input, or its result, by hand."""
     if (input is None) == (output is None):
@@ -78,7 +86,7 @@ def debug(
 
 
 @remote
-def skip(session: Session, id: Id, node: Node = None, *, visit: VisitNumber = None, output: Json = None) -> None:
+def skip(session: Session, id: Id, node: Node = None, *, visit: VisitNumber = None, output: Result = None) -> None:
     """End a visit with a given output, and go on."""
     place, result = _place(node, visit), json_value(output, "--output")
     _one(session, session.client.processes.skip(id, place, result))
@@ -90,14 +98,16 @@ def restart(
     id: Id,
     node: Annotated[str, typer.Argument(help="The node to go on from.")],
     *,
-    scope: Annotated[int | None, typer.Option("--scope", help="Its number, where the node has several.")] = None,
+    scope: Annotated[
+        int | None, typer.Option("--scope", metavar="N", help="Its number, where the node has several.")
+    ] = None,
 ) -> None:
     """Go on from a node: what is at it or after it is withdrawn, older visits stay in history."""
     _one(session, session.client.processes.restart(id, node, scope=scope))
 
 
 @remote
-def complete(session: Session, id: Id, *, output: Json = None) -> None:
+def complete(session: Session, id: Id, *, output: Result = None) -> None:
     """End a process that a client or code drives."""
     result = json_value(output, "--output")
     _one(session, session.client.processes.complete(id, result))
@@ -109,8 +119,8 @@ def signal(
     id: Id,
     name: Annotated[str, typer.Argument()],
     *,
-    key: Annotated[str | None, typer.Option("--key", help="Correlation key, of a message.")] = None,
-    payload: Json = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Correlation key, of a message.")] = None,
+    payload: Payload = None,
 ) -> None:
     """Send a signal to one process."""
     content = json_value(payload, "--payload")

@@ -41,9 +41,14 @@ def each(
     items = [{"id": id} if answer is None else answer for id, answer in done]
     session.out.show({"items": items, "errors": errors}, show)
     for refusal in refused:
-        typer.echo(f"penstock: {refusal['id']}: {refusal['text']}", err=True)
+        typer.echo(f"penstock: {_told(**refusal)}", err=True)
     if refused:
         raise typer.Exit(1)
+
+
+def _told(*, id: str, error: Any, text: str) -> str:
+    """With the thing in front, unless the text names it itself; who may not at all is told that, and not about the thing."""
+    return text if error.code == "forbidden" or id in text.partition(" (")[0] else f"{id}: {text}"
 
 
 def said(word: str) -> Callable[[str, object], Sequence[Any]]:

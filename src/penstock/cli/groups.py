@@ -45,7 +45,7 @@ def create(
     session: Session,
     code: Annotated[str, typer.Argument(metavar="CODE", help="1 to 64 of A-Z a-z 0-9 _ . -; it never changes.")],
     *,
-    name: Annotated[str | None, typer.Option("--name", help="As people read it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="As people read it.")] = None,
 ) -> None:
     """Make a group."""
     _show(session, session.client.groups.create(code, name))

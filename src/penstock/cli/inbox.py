@@ -34,12 +34,14 @@ def listing(
     session: Session,
     ctx: typer.Context,
     *,
-    state: Annotated[list[str] | None, typer.Option("--state", help="May repeat; else the open ones.")] = None,
+    state: Annotated[
+        list[str] | None, typer.Option("--state", metavar="STATE", help="May repeat; else the open ones.")
+    ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Not only mine and my groups'.")] = False,
-    process: Annotated[str | None, typer.Option("--process")] = None,
-    task: Annotated[str | None, typer.Option("--task")] = None,
-    definition: Annotated[str | None, typer.Option("--definition")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200)] = 50,
+    process: Annotated[str | None, typer.Option("--process", metavar="ID", help="Of this process.")] = None,
+    task: Annotated[str | None, typer.Option("--task", metavar="CODE", help="Of this task of a definition.")] = None,
+    definition: Annotated[str | None, typer.Option("--definition", metavar="CODE", help="Of this definition.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="How many at most.")] = 50,
 ) -> None:
     """List what waits for people: mine and what I may claim."""
     if ctx.invoked_subcommand:

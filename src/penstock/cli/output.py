@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -73,15 +73,20 @@ def console(*, err: bool = False) -> Console:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[RenderableType]], *, title: str | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[RenderableType]],
+    *,
+    title: str | None = None,
+    whole: Collection[str] = (),
 ) -> RenderableType:
+    """`whole`: columns besides the first whose words are never broken."""
     from rich import box  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
     out = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for number, name in enumerate(columns):
         # what a thing is called by stands first, and in one piece: it is copied into the next command; nothing is cut
-        out.add_column(name, no_wrap=number == 0, min_width=min(len(name), 6), overflow="fold")
+        out.add_column(name, no_wrap=number == 0 or name in whole, min_width=min(len(name), 6), overflow="fold")
     for row in rows:
         out.add_row(*row)
     return out
@@ -100,6 +105,16 @@ def plain(value: Any, style: str = "") -> RenderableType:
 
 def moment(at: datetime | None) -> str:
     return at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if at else ""
+
+
+def near(at: datetime | None, now: datetime) -> str:
+    """Where there is little room: the time of today, day and time of this year, else the day."""
+    if at is None:
+        return ""
+    there, here = at.astimezone(), now.astimezone()
+    if there.date() == here.date():
+        return there.strftime("%H:%M")
+    return there.strftime("%m-%d %H:%M" if there.year == here.year else "%Y-%m-%d")
 
 
 def lasted(start: datetime | None, end: datetime | None) -> str:

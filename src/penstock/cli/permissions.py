@@ -20,6 +20,8 @@ Grantees = Annotated[
     typer.Argument(metavar="GRANTEE…", help="user:EMAIL, group:CODE, app:ID, role:starter or role:everyone."),
 ]
 
+VIEWER = "viewer"
+"""The one permission that everybody has while nobody is named."""
 TRIES = 5
 """How often a change begins anew because somebody else was first."""
 
@@ -50,7 +52,7 @@ def put(
         Path | None, typer.Option("--file", metavar="FILE|-", help="JSON, as `permissions show --json` prints it.")
     ] = None,
 ) -> None:
-    """Put these in place of all there are."""
+    """Put these in place of all there are. Without a viewer, everybody of the tenant sees the processes."""
     if bool(grants) == (file is not None):
         raise typer.BadParameter("give PERMISSION=GRANTEE, or --file")
     wanted = _read(file) if file is not None else _parsed(grants or [])
@@ -60,7 +62,11 @@ def put(
 @app.command()
 @remote
 def grant(session: Session, definition: Code, permission: Permission, grantees: Grantees) -> None:
-    """Give a permission to more; what others have stays."""
+    """Give a permission to more; who has it keeps it.
+
+    But viewer: while nobody is named, everybody of the tenant sees the processes; from the first one on, these alone do,
+    with managers, administrators, who started the process, and who has or had an item of it.
+    """
     _show(
         session, _changed(session, definition, permission, lambda old: [*old, *(g for g in grantees if g not in old)])
     )
@@ -69,7 +75,10 @@ def grant(session: Session, definition: Code, permission: Permission, grantees: 
 @app.command()
 @remote
 def revoke(session: Session, definition: Code, permission: Permission, grantees: Grantees) -> None:
-    """Take a permission from some; gone with their next request."""
+    """Take a permission from some; gone with their next request.
+
+    With the last viewer the processes are shown to everybody of the tenant again.
+    """
 
     def without(old: list[str]) -> list[str]:
         if missing := [each for each in grantees if each not in old]:
@@ -99,8 +108,19 @@ def _changed(
             if left == 1:
                 raise
         else:
+            _tell_of_viewers(session, found.permissions, put.permissions)
             return put.permissions
     raise AssertionError("the last try returns or raises")
+
+
+def _tell_of_viewers(session: Session, before: Mapping[str, list[str]], now: Mapping[str, list[str]]) -> None:
+    """The first viewer takes something from everybody else, and the last one gives it back: neither is what one expects."""
+    if now.get(VIEWER) and not before.get(VIEWER):
+        session.out.note(
+            "from now on only these, managers, administrators, starters and who has an item of it see the processes"
+        )
+    elif before.get(VIEWER) and not now.get(VIEWER):
+        session.out.note("nobody is named as viewer any more: everybody of the tenant sees the processes")
 
 
 def _parsed(grants: list[str]) -> dict[str, list[str]]:
@@ -127,7 +147,6 @@ def _show(session: Session, found: Mapping[str, list[str]]) -> None:
     rows: list[list[Any]] = [
         [plain(name, "bold"), plain("\n".join(grantees))] for name, grantees in found.items() if grantees
     ]
-    session.out.show(
-        {"permissions": found},
-        lambda console: console.print(table(["permission", "who"], rows) if rows else plain("nobody has any")),
-    )
+    if not found.get(VIEWER):
+        rows.append([plain(VIEWER, "bold"), plain("everybody of the tenant (nobody is named)", "dim")])
+    session.out.show({"permissions": found}, lambda console: console.print(table(["permission", "who"], rows)))

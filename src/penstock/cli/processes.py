@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli.output import brief, moment, plain, state, table
+from penstock.cli.output import brief, moment, near, plain, state, table
 from penstock.cli.remote import Session, instant, json_value, pairs, remote
 from penstock.cli.timeline import print_history, print_process
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from penstock.client import Client
     from penstock.client.models import Process
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A process.")]
-Json = Annotated[str | None, typer.Option(metavar="JSON|@FILE")]
 
 ENDED = frozenset({"COMPLETED", "CANCELLED", "TERMINATED"})
 PANEL = "Processes"
+WIDE = 120
+"""Columns of a terminal that has room for whole dates, and when a process has ended."""
+TIMED_OUT = 3
+"""Exit code of a wait that ended before the process did."""
 
 
 def register(app: typer.Typer) -> None:
@@ -32,15 +37,25 @@ def register(app: typer.Typer) -> None:
 @remote
 def start(  # noqa: PLR0913 - the members of a start
     session: Session,
-    code: Annotated[str, typer.Argument(help="The definition's code.")],
+    code: Annotated[str, typer.Argument(metavar="DEFINITION", help="Its code.")],
     *,
-    input: Json = None,
-    metadata: Json = None,
-    entity: Json = None,
-    id: Annotated[str | None, typer.Option("--id", help="A UUID of your own: the same twice starts once.")] = None,
-    version: Annotated[int | None, typer.Option("--version", help="Else the one that is active.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it ends or has an incident (exit code 1).")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait.")] = 3600,
+    input: Annotated[str | None, typer.Option(metavar="JSON|@FILE", help="What it begins with; @- is stdin.")] = None,
+    metadata: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE", help="What lists can search it by (ps --search).")
+    ] = None,
+    entity: Annotated[
+        str | None, typer.Option(metavar="JSON|@FILE", help="The thing of yours it is about, beside its input.")
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", metavar="UUID", help="A UUID of your own: the same twice starts once.")
+    ] = None,
+    version: Annotated[int | None, typer.Option("--version", metavar="N", help="Else the one that is active.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until it ends (0 when COMPLETED) or has an incident (1).")
+    ] = False,
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="How long to wait at most; then exit code 3.")
+    ] = 3600,
 ) -> None:
     """Start a process."""
     given, about, of = json_value(input, "--input"), json_value(metadata, "--metadata"), json_value(entity, "--entity")
@@ -49,6 +64,10 @@ def start(  # noqa: PLR0913 - the members of a start
         with session.out.working(f"{process.id} is running"):
             process = _waited(session.client, process, timeout)
     session.out.show(process, lambda console: _print_started(console, process))
+    if wait and not _stands(process):
+        text = f"{process.id} is still {process.status} after {timeout:g} s and goes on (penstock show {process.id})"
+        typer.echo(f"penstock: {text}", err=True)
+        raise typer.Exit(TIMED_OUT)
     if wait and process.status != "COMPLETED":
         typer.echo(f"penstock: {process.id} is {process.status} (penstock show {process.id})", err=True)
         raise typer.Exit(1)
@@ -56,11 +75,16 @@ def start(  # noqa: PLR0913 - the members of a start
 
 def _waited(client: Client, process: Process, timeout: float) -> Process:
     until, pause = time.monotonic() + timeout, 0.05
-    while process.status not in ENDED and process.status != "FAILED" and time.monotonic() < until:
+    while not _stands(process) and time.monotonic() < until:
         time.sleep(pause)
         pause = min(1.0, pause * 1.5)
         process = client.processes.get(process.id)
     return process
+
+
+def _stands(process: Process) -> bool:
+    """Whether it does not go on by itself: it has ended, or has an incident."""
+    return process.status in ENDED or process.status == "FAILED"
 
 
 def _print_started(console: Console, process: Process) -> None:
@@ -74,11 +98,13 @@ def ps(  # noqa: PLR0913 - the filters of the call
     session: Session,
     *,
     status: Annotated[list[str] | None, typer.Option("--status", help="May repeat.")] = None,
-    definition: Annotated[str | None, typer.Option("--definition")] = None,
-    version: Annotated[int | None, typer.Option("--version")] = None,
+    definition: Annotated[str | None, typer.Option("--definition", metavar="CODE", help="Of this definition.")] = None,
+    version: Annotated[int | None, typer.Option("--version", metavar="N", help="Of this version.")] = None,
     created_from: Annotated[str | None, typer.Option("--from", metavar="TIME", help="Created at or after.")] = None,
     created_to: Annotated[str | None, typer.Option("--to", metavar="TIME", help="Created before.")] = None,
-    created_by: Annotated[str | None, typer.Option("--by", metavar="PRINCIPAL")] = None,
+    created_by: Annotated[
+        str | None, typer.Option("--by", metavar="PRINCIPAL", help="Started by user:EMAIL or app:ID.")
+    ] = None,
     search: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,12 +116,14 @@ def ps(  # noqa: PLR0913 - the filters of the call
     parent: Annotated[str | None, typer.Option("--parent", metavar="ID", help="Called by this process.")] = None,
     incidents: Annotated[bool | None, typer.Option("--incidents/--no-incidents", help="With or without any.")] = None,
     words: Annotated[
-        str | None, typer.Option("--words", "-q", help="Beginnings of words in searchable values.")
+        str | None, typer.Option("--words", "-q", metavar="WORDS", help="Beginnings of words in searchable values.")
     ] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="created, ended or modified.")] = None,
-    order: Annotated[str | None, typer.Option("--order", help="newest or oldest.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="How many at most.")] = 50,
-    cursor: Annotated[str | None, typer.Option("--cursor", help="From the `next` of the list before.")] = None,
+    sort: Annotated[str | None, typer.Option("--sort", metavar="BY", help="created, ended or modified.")] = None,
+    order: Annotated[str | None, typer.Option("--order", metavar="ORDER", help="newest or oldest.")] = None,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", min=1, max=200, help="How many at most.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option("--cursor", metavar="CURSOR", help="From the `next` of the list before.")
+    ] = None,
 ) -> None:
     """List processes."""
     after, before = instant(created_from, "--from"), instant(created_to, "--to")
@@ -105,17 +133,24 @@ def ps(  # noqa: PLR0913 - the filters of the call
         created_by=created_by, ended_from=instant(ended_from, "--ended-from"), ended_to=instant(ended_to, "--ended-to"),
         parent=parent, incidents=incidents, search=wanted, q=words, sort=sort, order=order, limit=limit, cursor=cursor,
     )  # fmt: skip
+    session.out.show(page, lambda console: console.print(_listed(page.items, console.width)))
+    if page.next:
+        session.out.note(f"there are more: --cursor {page.next}")
+
+
+def _listed(found: Sequence[Process], width: int) -> RenderableType:
+    """A line each, where the definition's code is a short one; a narrow terminal gets no more than it has room for."""
+    narrow, now = width < WIDE, datetime.now(UTC)
     rows = [
         [
             plain(each.id), plain(f"{each.definition} {each.version}"), state(each.status),
-            plain(each.incidents or "", "bold red"), moment(each.created_at), moment(each.ended_at),
+            plain(each.incidents or "", "bold red"),
+            *([near(each.created_at, now)] if narrow else [moment(each.created_at), moment(each.ended_at)]),
         ]
-        for each in page.items
+        for each in found
     ]  # fmt: skip
-    columns = ["process", "definition", "status", "", "created", "ended"]
-    session.out.show(page, lambda console: console.print(table(columns, rows)))
-    if page.next:
-        session.out.note(f"there are more: --cursor {page.next}")
+    columns = ["process", "definition", "status", "", "created", *([] if narrow else ["ended"])]
+    return table(columns, rows, whole={"status", "", "created", "ended"})
 
 
 @remote

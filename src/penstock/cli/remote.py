@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,7 +29,9 @@ Url = Annotated[str | None, typer.Option("--url", help="The server, in place of 
 CredentialsFile = Annotated[
     Path | None,
     typer.Option(
-        "--credentials", help="A credentials.json; else PENSTOCK_*, ./.penstock/credentials.json, or your login."
+        "--credentials",
+        metavar="FILE",
+        help="A credentials.json; else PENSTOCK_*, ./.penstock/credentials.json, or your login.",
     ),
 ]
 User = Annotated[str | None, typer.Option("--user", help="Act as this user.", metavar="EMAIL")]
@@ -39,6 +42,10 @@ _SHARED = {"url": (Url, None), "credentials": (CredentialsFile, None), "user": (
 
 class LoginEnded(Exception):
     """What `penstock login` left is not good any more."""
+
+
+class NoServer(Exception):
+    """Nobody answers at the server's address."""
 
 
 class Session:
@@ -69,6 +76,20 @@ class Session:
         """Whether it is a login that the server knows no more."""
         return "client" in self.__dict__ and self.client.credentials.login and type(error).__name__ == "Unauthenticated"
 
+    def unreachable(self, error: Exception) -> str | None:
+        """Where nobody answered, and who said that it is there."""
+        if "client" not in self.__dict__ or type(error).__name__ != "Unreachable":
+            return None
+        found = self.client.credentials
+        by = (
+            "--url"
+            if self._url
+            else "PENSTOCK_URL"
+            if found.source and os.environ.get("PENSTOCK_URL")
+            else found.source
+        )
+        return f"no answer from {found.url} (by {by or 'an argument'}): {str(error).removeprefix('no answer: ')}"
+
     def close(self) -> None:
         if "client" in self.__dict__:
             self.client.close()
@@ -91,6 +112,8 @@ def remote(function: Callable[Concatenate[Session, P], None]) -> Callable[..., N
         except Exception as error:
             if session.outlived(error):
                 raise LoginEnded("your login has ended: log in again (penstock login)") from error
+            if unreachable := session.unreachable(error):
+                raise NoServer(unreachable) from error
             raise
         finally:
             session.close()

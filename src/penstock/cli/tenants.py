@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from penstock.cli.asking import Write, new_file
 from penstock.cli.output import moment, plain, table
 from penstock.cli.remote import Session, remote
 
 if TYPE_CHECKING:
     from penstock.client.tenants import Tenant
 
-Code = Annotated[str, typer.Argument(metavar="CODE")]
-Name = Annotated[str | None, typer.Option("--name", help="What people call the tenant.")]
+Code = Annotated[str, typer.Argument(metavar="CODE", help="The tenant's: 1 to 64 of A-Z a-z 0-9 _ . -")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What people call the tenant.")]
 NONE = "none"
 OpenProcesses = Annotated[
     str | None, typer.Option("--open-processes", metavar="N|none", help="How many processes may be open.")
@@ -24,7 +25,8 @@ RequestsPerSecond = Annotated[
 ]
 Burst = Annotated[str | None, typer.Option("--burst", metavar="N|none", help="Requests that may come at once.")]
 WriterShare = Annotated[
-    int | None, typer.Option("--writer-share", min=1, help="Its weight where tenants compete for the writer.")
+    int | None,
+    typer.Option("--writer-share", metavar="N", min=1, help="Its weight where tenants compete for the writer."),
 ]
 
 tenant_app = typer.Typer(help="Tenants of the installation; takes the role operator.", no_args_is_help=True)
@@ -59,23 +61,36 @@ def create(  # noqa: PLR0913 - the members of a tenant
     session: Session,
     code: Code,
     *,
-    email: Annotated[str, typer.Option("--email", help="Of its first administrator.")],
+    email: Annotated[str, typer.Option("--email", metavar="EMAIL", help="Of its first administrator.")],
     name: Name = None,
     password_file: Annotated[
         Path | None,
         typer.Option(
-            "--password-file", exists=True, dir_okay=False, help="The administrator's password; else one is made."
+            "--password-file",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The administrator's password; else one is made.",
         ),
     ] = None,
     open_processes: OpenProcesses = None,
     requests_per_second: RequestsPerSecond = None,
     burst: Burst = None,
     writer_share: WriterShare = None,
+    write: Write = None,
 ) -> None:
     """Make a tenant with its first administrator."""
     password = None if password_file is None else password_file.read_text().strip("\r\n")
     quotas = _quotas(open_processes, requests_per_second, burst, writer_share)
-    made = session.client.tenants.create(code, email, name=name, password=password, quotas=quotas or None)
+    client = session.client
+    with new_file(write) as keep:
+        made = client.tenants.create(code, email, name=name, password=password, quotas=quotas or None)
+        user = {"email": made.administrator.email, "password": made.administrator.password or password}
+        keep({"url": client.credentials.url, "tenant": {"code": made.tenant.code}, "users": [user]})
+    if write is not None:
+        shown = {"tenant": made.tenant, "administrator": {"email": user["email"]}, "written": str(write)}
+        session.out.show(shown, lambda console: console.print(plain(f"the credentials are in {write}")))
+        return
 
     def human(console: Any) -> None:
         console.print(plain(f"tenant {made.tenant.code}, administrator {made.administrator.email}"))
@@ -115,25 +130,28 @@ def _quotas(
 ) -> dict[str, Any]:
     """What was given; None in it is no limit."""
     found: dict[str, Any] = {}
-    for name, text, kind in (
-        ("open_processes", open_processes, int),
-        ("requests_per_second", requests_per_second, float),
-        ("burst", burst, int),
+    for name, text, kind, least in (
+        ("open_processes", open_processes, int, 0),
+        ("requests_per_second", requests_per_second, float, 0.1),
+        ("burst", burst, int, 1),
     ):
         if text is not None:
-            found[name] = _number(text, kind, f"--{name.replace('_', '-')}")
+            found[name] = _number(text, kind, f"--{name.replace('_', '-')}", least)
     if writer_share is not None:
         found["writer_share"] = writer_share
     return found
 
 
-def _number(text: str, kind: Any, option: str) -> Any:
+def _number(text: str, kind: Any, option: str, least: float) -> Any:
     if text == NONE:
         return None
     try:
-        return kind(text)
+        found = kind(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a number nor none", param_hint=option) from None
+    if found < least:
+        raise typer.BadParameter(f"must be {least:g} or more, or none for no limit", param_hint=option)
+    return found
 
 
 def _limits(tenant: Tenant) -> list[str]:

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 Who = Annotated[str, typer.Argument(metavar="WHO", help="A user's e-mail address or id.")]
 Whom = Annotated[list[str], typer.Argument(metavar="WHO…", help="E-mail addresses or ids.")]
 Email = Annotated[str, typer.Argument(metavar="EMAIL", help="The address; it never changes.")]
-Name = Annotated[str | None, typer.Option("--name", help="As people read it.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="As people read it.")]
+ROLES = (
+    "admin (everything in the tenant), manager (sees its secrets' names and its connections) or operator (tenants; only an "
+    "operator gives it); may repeat."
+)
 
 app = typer.Typer(help="Users: who they are, their groups and roles.", no_args_is_help=True)
 
@@ -35,11 +39,13 @@ def register(root: typer.Typer) -> None:
 def list_users(
     session: Session,
     *,
-    email: Annotated[str | None, typer.Option("--email", help="The address begins so.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="The name begins so.")] = None,
+    email: Annotated[str | None, typer.Option("--email", metavar="TEXT", help="The address begins so.")] = None,
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="The name begins so.")] = None,
     group: Annotated[str | None, typer.Option("--group", metavar="CODE", help="Members of this group.")] = None,
     disabled: Annotated[bool | None, typer.Option("--disabled/--enabled", help="Those alone.")] = None,
-    sort: Annotated[str | None, typer.Option("--sort", help="email or name; with - before it backwards.")] = None,
+    sort: Annotated[
+        str | None, typer.Option("--sort", metavar="BY", help="email or name; with - before it backwards.")
+    ] = None,
 ) -> None:
     """List users; who is no administrator sees the directory."""
     users = session.client.users
@@ -62,7 +68,7 @@ def create(
     *,
     name: Name = None,
     groups: Annotated[list[str] | None, typer.Option("--group", metavar="CODE", help="May repeat.")] = None,
-    roles: Annotated[list[str] | None, typer.Option("--role", help="admin or manager; may repeat.")] = None,
+    roles: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help=ROLES)] = None,
     ask: Ask = False,
     from_stdin: FromStdin = False,
     from_file: FromFile = None,
@@ -84,9 +90,7 @@ def change(  # noqa: PLR0913 - the members of a user
         list[str] | None, typer.Option("--group", metavar="CODE", help="In place of all; may repeat.")
     ] = None,
     no_groups: Annotated[bool, typer.Option("--no-groups", help="Of no group any more.")] = False,
-    roles: Annotated[
-        list[str] | None, typer.Option("--role", help="admin or manager, in place of all; may repeat.")
-    ] = None,
+    roles: Annotated[list[str] | None, typer.Option("--role", metavar="ROLE", help=f"In place of all. {ROLES}")] = None,
     no_roles: Annotated[bool, typer.Option("--no-roles", help="No role any more.")] = False,
     ask: Ask = False,
     from_stdin: FromStdin = False,

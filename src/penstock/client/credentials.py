@@ -15,6 +15,8 @@ import msgspec
 
 from penstock.client.errors import CredentialsError
 
+_SECRETS = ("PENSTOCK_CLIENT_SECRET", "PENSTOCK_TOKEN")
+"""Whose values may stand in a file that NAME_FILE names."""
 DEFAULT_PATH = Path(".penstock") / "credentials.json"
 
 
@@ -116,7 +118,9 @@ def load(
     if login is not None and not DEFAULT_PATH.exists():
         if login.exists():
             return replace(read(login), source=f"penstock login: {login}", login=True).at(url)
-        raise _nothing(DEFAULT_PATH, ", and nobody is logged in (penstock login)")
+        raise _nothing(url, "nobody is logged in (penstock login)")
+    if not DEFAULT_PATH.exists():
+        raise _nothing(url)
     return read(DEFAULT_PATH).at(url)
 
 
@@ -127,9 +131,9 @@ def _from_variables(env: Mapping[str, str], url: str | None) -> Credentials | No
         grant = Grant(client_id=client_id, client_secret=secret)
         return Credentials(url, grant, source="PENSTOCK_CLIENT_ID and PENSTOCK_CLIENT_SECRET")
     if client_id or secret:
-        raise CredentialsError("set PENSTOCK_URL, PENSTOCK_CLIENT_ID and PENSTOCK_CLIENT_SECRET together")
+        raise _incomplete({"PENSTOCK_URL": url, "PENSTOCK_CLIENT_ID": client_id, "PENSTOCK_CLIENT_SECRET": secret})
     if token and not url:
-        raise CredentialsError("set PENSTOCK_URL and PENSTOCK_TOKEN together")
+        raise _incomplete({"PENSTOCK_URL": url, "PENSTOCK_TOKEN": token})
     return Credentials(url, Grant(token=token), source="PENSTOCK_TOKEN") if url and token else None
 
 
@@ -138,7 +142,7 @@ def read(path: Path) -> Credentials:
     try:
         content = msgspec.json.decode(path.read_bytes(), type=_File)
     except FileNotFoundError:
-        raise _nothing(path) from None
+        raise CredentialsError(f"no credentials: {path} does not exist") from None
     except OSError as error:
         raise CredentialsError(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -150,10 +154,25 @@ def read(path: Path) -> Credentials:
     return Credentials(content.url, grant, {user.email: user.password for user in content.users}, str(path))
 
 
-def _nothing(path: Path, more: str = "") -> CredentialsError:
+def _nothing(url: str | None, more: str = "") -> CredentialsError:
+    """Nothing was found at all, but for an address perhaps: says what would do."""
+    missing = [f"{DEFAULT_PATH} does not exist", *([more] if more else [])]
+    beside = "beside PENSTOCK_URL" if url else "PENSTOCK_URL and"
     return CredentialsError(
-        f"no credentials: {path} does not exist, and PENSTOCK_URL, PENSTOCK_CLIENT_ID and "
-        f"PENSTOCK_CLIENT_SECRET are not set{more}"
+        f"no credentials: {', '.join(missing)}; log in (penstock login), or set {beside} PENSTOCK_TOKEN, or {beside} "
+        "PENSTOCK_CLIENT_ID with PENSTOCK_CLIENT_SECRET (or PENSTOCK_CLIENT_SECRET_FILE), or name a file in PENSTOCK_CREDENTIALS"
+    )
+
+
+def _incomplete(wanted: Mapping[str, str | None]) -> CredentialsError:
+    """Some of what belongs together is set: says which is not."""
+    given = [name for name, value in wanted.items() if value]
+    missing = [name for name, value in wanted.items() if not value]
+    named = [f"{each} (or {each}_FILE)" if each in _SECRETS else each for each in missing]
+    are, is_set = ("are" if len(missing) > 1 else "is"), ("are" if len(given) > 1 else "is")
+    return CredentialsError(
+        f"no credentials: {' and '.join(given)} {is_set} set, but {' and '.join(named)} {are} missing "
+        "(a login or a file counts only when these are unset)"
     )
 
 

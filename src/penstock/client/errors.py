@@ -6,6 +6,7 @@ This room runs elsewhere, so it has its own taxonomy and imports nothing of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -74,6 +75,10 @@ class ApiError(ClientError):
     def __str__(self) -> str:
         details = self.details
         text = details.detail or details.title or "the server refused"
+        if len(details.problems) == 1 and text == details.problems[0].message:
+            # the only problem is the detail itself: where it is says half of it
+            named = details.problems[0].pointer.rpartition("/")[2]
+            text = f"{named}: {text}" if named and named not in text else text
         # A server may tell its only problem in the detail already.
         telling = [problem for problem in details.problems if problem.message not in text]
         shown = [str(problem) for problem in telling[:_SHOWN_PROBLEMS]]
@@ -81,6 +86,8 @@ class ApiError(ClientError):
             shown.append(f"and {hidden} more")
         if shown:
             text = f"{text}: {'; '.join(shown)}"
+        if self.retry_after is not None and details.status == 429 and "again" not in text.lower():
+            text = f"{text}; try again in {max(1, math.ceil(self.retry_after))} s"
         label = " ".join(part for part in (str(details.status or ""), details.code) if part)
         return f"{text} ({', '.join(part for part in (self.where, label) if part)})"
 

@@ -146,7 +146,7 @@ def is_code(text: str) -> bool:
 def parse_code(text: str, pointer: str = "/code") -> str:
     """Reads the code of a group, as definitions may name it. Raises: Invalid, pointing at `pointer`."""
     if not is_code(text):
-        raise _bad(pointer, "must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-'")
+        raise _bad(pointer, f"must be 1 to 64 of the letters A to Z, digits, '_', '.' and '-', and is {text[:80]!r}")
     return text
 
 

@@ -16,6 +16,7 @@ import msgspec
 
 from penstock.errors import Forbidden, NotFound
 from penstock.identity.model import Actor, Kind, grantees_of
+from penstock.identity.sentences import SENTENCES
 
 ADMIN = "admin"
 MANAGER = "manager"
@@ -143,7 +144,7 @@ def require(actor: Actor, action: Action, target: Target | None = None) -> None:
         return
     if target is not None and not may(actor, _SEEING.get(action, action), target):
         raise NotFound(target.kind, target.id)
-    raise Forbidden(f"{actor.principal} may not {action}{_what_it_takes(action)}", action=str(action))
+    raise Forbidden(f"{actor.principal} may not {SENTENCES[action]}{_what_it_takes(action)}", action=str(action))
 
 
 def _what_it_takes(action: Action) -> str:

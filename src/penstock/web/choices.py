@@ -6,8 +6,8 @@ from typing import Any
 
 from msgspec import inspect
 
-REFUSED = "Invalid enum value"
-"""How msgspec's message begins."""
+REFUSED = "cannot be "
+"""How its message begins, in words."""
 
 
 def choices(kind: Any, pointer: str) -> list[Any]:

@@ -21,6 +21,7 @@ import msgspec
 from penstock.errors import Invalid, Problem
 from penstock.web.choices import REFUSED, choices
 from penstock.web.folding import folding
+from penstock.web.wording import in_words
 
 MAX_DEPTH = 100
 MAX_PARAMETERS = 200
@@ -34,7 +35,8 @@ _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _PLACE = re.compile(r"^(?P<text>.*?)(?: - at (?P<key>`key` in )?`\$(?P<path>.*?)`)?$", re.DOTALL)
 _STEP = re.compile(r"\[(\d+|\.\.\.)\]|\.([^.\[]+)")
-_NAMED = re.compile(r"field `([^`]+)`$")
+_NAMED = re.compile(r"^Object (?P<what>missing|contains) .*field `(?P<name>[^`]+)`$")
+_ABOUT_FIELDS = {"missing": "is missing", "contains": "is not a field that there is"}
 _BYTE = re.compile(r"\(byte (\d+)\)$")
 
 
@@ -146,7 +148,7 @@ def escape(name: str) -> str:
 
 
 def pointer_of(text: str) -> tuple[str, str]:
-    """Takes msgspec's message apart: (what is wrong, RFC 6901 pointer).
+    """Takes msgspec's message apart: (what is wrong, in words; RFC 6901 pointer).
 
     `$.a[0].b` is `/a/0/b`. msgspec does not tell which member of a map it means (`[...]`): the pointer ends at the map.
     A missing or unknown field is named by the pointer as well.
@@ -157,11 +159,13 @@ def pointer_of(text: str) -> tuple[str, str]:
     pointer = ""
     for index, name in _STEP.findall(path):
         if index == "...":
-            return message, pointer
+            return in_words(message), pointer
         pointer += f"/{index or escape(name)}"
-    if not found["key"] and (named := _NAMED.search(message)):
-        pointer += f"/{escape(named[1])}"
-    return message, pointer
+    if found["key"]:
+        return f"a name in it {in_words(message)}", pointer
+    if named := _NAMED.search(message):
+        return _ABOUT_FIELDS[named["what"]], f"{pointer}/{escape(named['name'])}"
+    return in_words(message), pointer
 
 
 def _unfit(text: str, kind: Any) -> Invalid:

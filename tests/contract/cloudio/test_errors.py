@@ -41,9 +41,9 @@ BODIES = [
     (b'{"wfUid":"w",}', "malformed"),
     (b"nothing", "malformed"),
     (b'{"wfUid":"\xff"}', "UTF-8"),
-    (b"[]", "Expected `object`"),
-    (b"null", "Expected `object`"),
-    (b'"text"', "Expected `object`"),
+    (b"[]", "must be an object"),
+    (b"null", "must be an object"),
+    (b'"text"', "must be an object"),
     (b"{}", "wfUid"),
 ]
 

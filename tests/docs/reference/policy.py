@@ -11,6 +11,7 @@ from penstock.errors import NotFound
 from penstock.identity import policy
 from penstock.identity.model import Actor, Kind, Tenant
 from penstock.identity.policy import Action, Target
+from penstock.identity.sentences import SENTENCES
 
 TENANT = Tenant(tid=1, id="t", code="t")
 USER = Actor(tenant=TENANT, kind=Kind.USER, principal="user:ann@example.com")
@@ -51,7 +52,12 @@ def made() -> str:
         if all(each == next(iter(who.values())) for each in who.values()):
             who = {"": next(iter(who.values()))}
         rows += [
-            [code(action) + (f" ({about})" if about else ""), meanings[action.name], *may] for about, may in who.items()
+            [
+                code(action) + (f" ({about})" if about else ""),
+                meanings[action.name] or f"{SENTENCES[action].capitalize()}.",
+                *may,
+            ]
+            for about, may in who.items()
         ]
     return page("Policy", INTRODUCTION, table(["action", "what", "roles", "applications", "users", "refused"], rows))
 

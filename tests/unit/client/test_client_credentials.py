@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_token_may_be_given(here):
     (here / "token").write_text("from-file\n")
     env = {"PENSTOCK_URL": "http://env:2", "PENSTOCK_TOKEN_FILE": str(here / "token")}
     assert load(None, env).grant == Grant(token="from-file")
-    with pytest.raises(CredentialsError, match="set PENSTOCK_URL and PENSTOCK_TOKEN together"):
+    with pytest.raises(CredentialsError, match="PENSTOCK_TOKEN is set, but PENSTOCK_URL is missing"):
         load(None, {"PENSTOCK_TOKEN": "T"})
     (here / "given.json").write_text('{"url": "http://file:1", "token": "T"}')
     assert load("given.json", {}).grant == Grant(token="T")
@@ -113,8 +114,29 @@ def test_bad_files(here, content, text):
 def test_nothing_at_all(here):
     with pytest.raises(CredentialsError, match=r"no credentials: .penstock/credentials.json does not exist"):
         load(None, {})
-    with pytest.raises(CredentialsError, match="together"):
-        load(None, {"PENSTOCK_CLIENT_ID": "x"})
+    with pytest.raises(
+        CredentialsError, match=r"penstock login.*PENSTOCK_URL and PENSTOCK_TOKEN,.*_SECRET_FILE.*CREDENTIALS"
+    ):
+        load(None, {})
+    with pytest.raises(CredentialsError, match=r"set beside PENSTOCK_URL PENSTOCK_TOKEN"):
+        load(None, {"PENSTOCK_URL": "http://env:2"})
+
+
+@pytest.mark.parametrize(
+    ("env", "text"),
+    [
+        ({"CLIENT_ID": "x"}, "CLIENT_ID is set, but PENSTOCK_URL and PENSTOCK_CLIENT_SECRET (or PENSTOCK_CLIENT_SECRET_FILE) are missing"),
+        ({"CLIENT_ID": "x", "CLIENT_SECRET": "s"}, "PENSTOCK_CLIENT_ID and PENSTOCK_CLIENT_SECRET are set, but PENSTOCK_URL is missing"),
+        ({"CLIENT_SECRET": "s", "URL": "http://env:2"}, "are set, but PENSTOCK_CLIENT_ID is missing"),
+        ({"TOKEN": "t"}, "PENSTOCK_TOKEN is set, but PENSTOCK_URL is missing"),
+    ],
+)  # fmt: skip
+def test_variables_that_are_missing_are_named(here, env, text):
+    with pytest.raises(CredentialsError, match=re.escape(text)):
+        load(None, {f"PENSTOCK_{name}": value for name, value in env.items()})
+
+
+def test_a_folder_is_no_file(here):
     with pytest.raises(CredentialsError, match="cannot read"):
         load(here, {})
 

@@ -16,6 +16,7 @@ from penstock.identity.model import (
     parse_name,
 )
 from penstock.identity.policy import ADMINISTRATION, INSTALLATION, Action, Target, may, require
+from penstock.identity.sentences import SENTENCES
 from penstock.identity.tokens import hash_secret, new_secret, same
 
 TENANT = Tenant(1, "3f", "demo")
@@ -267,4 +268,11 @@ def test_a_refusal_names_what_could_be_given(action, told):
     about = target(permissions={}, owner="user:ann@example.com") if action is not Action.JOB_WORK else None
     with pytest.raises(Forbidden) as refused:
         require(user(groups=[]), action, about)
-    assert refused.value.message.endswith(told or f"may not {action}")
+    assert refused.value.message.endswith(told or "may not claim this item")
+    assert f" may not {SENTENCES[action]}" in refused.value.message
+    assert refused.value.details["action"] == action
+
+
+def test_every_action_has_a_sentence_of_its_own():
+    assert set(SENTENCES) == set(Action)
+    assert len(set(SENTENCES.values())) == len(SENTENCES)

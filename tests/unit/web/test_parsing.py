@@ -50,16 +50,16 @@ BAD = [
     (b'{"id":"\\ud800\\u0041"}', "", "malformed", "surrogate"),
     (b'{"id":"\\ud800"}', "", "malformed", "JSON is malformed"),
     (b'{"id":NaN}', "", "malformed", "JSON is malformed"),
-    (b"[]", "", "invalid", "Expected `object`"),
-    (b'"x"', "", "invalid", "Expected `object`"),
-    (b"{}", "/id", "invalid", "missing required"),
-    (b'{"id":"a","idd":1}', "/idd", "invalid", "unknown field"),
-    (b'{"id":1}', "/id", "invalid", "Expected `str`"),
-    (b'{"id":"a","lines":[{"name":"x"},{"name":1}]}', "/lines/1/name", "invalid", "Expected `str`"),
-    (b'{"id":"a","lines":[{"name":"x","amounts":[1,"2"]}]}', "/lines/0/amounts/1", "invalid", "Expected `int`"),
-    (b'{"id":"a","lines":[{"name":"x","more":{"k":"v"}}]}', "/lines/0/more", "invalid", "Expected `int`"),
-    (b'{"id":"a","lines":[{"name":"x","a/b~c":"v"}]}', "/lines/0/a~1b~0c", "invalid", "Expected `int | null`"),
-    (b'{"id":"a","lines":[{"name":"x","a/b~c":-1}]}', "/lines/0/a~1b~0c", "invalid", ">= 0"),
+    (b"[]", "", "invalid", "must be an object"),
+    (b'"x"', "", "invalid", "must be an object"),
+    (b"{}", "/id", "invalid", "is missing"),
+    (b'{"id":"a","idd":1}', "/idd", "invalid", "is not a field"),
+    (b'{"id":1}', "/id", "invalid", "must be a text"),
+    (b'{"id":"a","lines":[{"name":"x"},{"name":1}]}', "/lines/1/name", "invalid", "must be a text"),
+    (b'{"id":"a","lines":[{"name":"x","amounts":[1,"2"]}]}', "/lines/0/amounts/1", "invalid", "must be a whole number"),
+    (b'{"id":"a","lines":[{"name":"x","more":{"k":"v"}}]}', "/lines/0/more", "invalid", "must be a whole number"),
+    (b'{"id":"a","lines":[{"name":"x","a/b~c":"v"}]}', "/lines/0/a~1b~0c", "invalid", "must be a whole number or null"),
+    (b'{"id":"a","lines":[{"name":"x","a/b~c":-1}]}', "/lines/0/a~1b~0c", "invalid", "0 or more"),
     (b'{"id":"a","inner":{"id":"b","inner":{"lines":[]}}}', "/inner/inner/id", "invalid", "missing"),
     (b'{"id":"a\\u0000"}', "/id", "nul", "NUL"),
     (b'{"id":"a","data":[{"k":"\\u0000"}]}', "/data/0/k", "nul", "NUL"),
@@ -72,7 +72,7 @@ BAD = [
     (nested(1_000), "", "too_deep", "levels"),
     (nested(100_000), "", "too_deep", "levels"),
     (nested(1_000, b'{"a":', b"}").replace(b":}", b":1}", 1), "", "too_deep", "levels"),
-    (b"[" * 100_000, "", "invalid", "Expected `object`"),
+    (b"[" * 100_000, "", "invalid", "must be an object"),
 ]  # fmt: skip
 
 
@@ -195,7 +195,7 @@ class Choice(msgspec.Struct):
     [
         (b'{"colour":"blue"}', "/colour", "it takes green, red"),
         (b'{"levels":["low","no"]}', "/levels/1", "it takes high, low"),
-        (b'{"sizes":{"x":3}}', "/sizes", "Invalid enum value 3"),
+        (b'{"sizes":{"x":3}}', "/sizes", "cannot be 3"),
     ],
 )
 def test_a_word_that_does_not_fit_brings_those_that_do(body, pointer, words):
@@ -207,5 +207,5 @@ def test_a_word_that_does_not_fit_brings_those_that_do(body, pointer, words):
 
 
 def test_a_parameter_that_does_not_fit_brings_the_words_that_do():
-    with pytest.raises(Invalid, match="Invalid enum value 'blue'; it takes green, red"):
+    with pytest.raises(Invalid, match="cannot be 'blue'; it takes green, red"):
         Parameters(Choice).parse(b"colour=blue")
