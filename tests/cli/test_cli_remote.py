@@ -386,3 +386,41 @@ def test_a_server_that_does_not_answer_is_named_with_who_named_it(server, tmp_pa
     assert answer.stderr.startswith(f"penstock: no answer from http://127.0.0.1:1 (by {tmp_path / 'gone.json'}): ")
     answer = server.run("ps", "--url", "http://127.0.0.1:2", "--credentials", str(tmp_path / "gone.json"))
     assert answer.stderr.startswith("penstock: no answer from http://127.0.0.1:2 (by --url): ")
+
+
+def test_a_tenants_first_password_goes_to_a_file(server, tmp_path):
+    made = {"tenant": {"id": "t", "code": "acme", "name": "acme", "disabled": False, "revision": 1, "quotas": {}},
+            "administrator": {"email": "boss@example.com", "password": "made-up-here"}}  # fmt: skip
+    server.answers["POST /tenants"] = Answer(201, made)
+    file = tmp_path / "boss.json"
+    args = ("tenant", "create", "acme", "--email", "boss@example.com", "--write", str(file))
+    answer = server.run(*args)
+    assert answer.exit_code == 0, answer.output
+    assert "made-up-here" not in answer.output
+    kept = json.loads(file.read_text())
+    assert kept["url"] == server.there.url
+    assert kept["users"] == [made["administrator"]]
+    assert file.stat().st_mode & 0o077 == 0
+    again = server.run(*args)
+    assert again.exit_code == 2
+    assert "is not overwritten" in again.stderr
+    assert len(server.there.calls) == 1, "a secret must have somewhere to go before it is made"
+
+
+def test_no_quota_is_none_and_not_a_number_below(server):
+    answer = server.run("tenant", "change", "acme", "--open-processes", "-1")
+    assert answer.exit_code == 2
+    assert "0 or more, or none" in answer.stderr
+
+
+def test_a_refusal_names_the_thing_once(server):
+    def refusal(status, code, detail):
+        return Answer(status, {"title": code, "status": status, "code": code, "detail": detail})
+
+    server.answers["DELETE /groups/a"] = refusal(404, "not_found", "no group 'a'")
+    server.answers["DELETE /groups/b"] = refusal(403, "forbidden", "user:x may not administer people")
+    server.answers["DELETE /groups/c"] = refusal(409, "conflict", "it is named by items")
+    told = server.run("group", "delete", "a", "b", "c", "--yes").stderr.splitlines()
+    assert told[0].startswith("penstock: no group 'a' (")
+    assert told[1].startswith("penstock: user:x may not administer people (DELETE /api/v1/groups/b")
+    assert told[2].startswith("penstock: c: it is named by items (")

@@ -261,22 +261,6 @@ def test_doctor_tells_all_that_its_page_says(line):
     assert [each["ok"] for each in found["checks"] if each["name"] == "integrity"] == [False]
 
 
-def test_a_tenants_first_password_goes_to_a_file(line):
-    code = fresh("acme")
-    made = line.json("tenant", "create", code, "--email", "boss@example.com", "--write", "boss.json")
-    kept = json.loads((line.folder / "boss.json").read_text())
-    [user] = kept["users"]
-    assert made["written"] == "boss.json"
-    assert user["password"] not in json.dumps(made)
-    assert (line.folder / "boss.json").stat().st_mode & 0o077 == 0
-    answer = line.run("whoami", "--credentials", "boss.json", "--user", "boss@example.com", env={})
-    assert f"of tenant {code}" in answer.stdout
-    again = line.run("tenant", "create", fresh("acme"), "--email", "b@example.com", "--write", "boss.json", code=2)
-    assert "is not overwritten" in again.stderr
-    refused = line.run("tenant", "change", code, "--open-processes", "-1", code=2)
-    assert "0 or more, or none" in refused.stderr
-
-
 def test_a_refusal_says_which_field_and_what_stood_there(line):
     told = line.refused("group", "create", "Bad Code!")
     assert told.startswith("penstock: code: must be 1 to 64 of ")
