@@ -28,7 +28,7 @@ function resolve(schema) {
   return schema || {};
 }
 
-// -- schemas ----------------------------------------------------------------------------------------------------------
+// -- schemas --
 
 function typeOf(schema) {
   if (schema.$ref) return schema.$ref.split("/").pop();
@@ -79,7 +79,7 @@ function tree(schema) {
   return el("div", { class: "tree" }, el("p", { class: "soft" }, typeOf(schema)), target ? members(target) : "");
 }
 
-// -- values -----------------------------------------------------------------------------------------------------------
+// -- values --
 
 const TOKENS = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d[\d.eE+-]*)|\b(true|false|null)\b/g;
 
@@ -109,7 +109,7 @@ async function copy(button, text) {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 }
 
-// -- one operation ----------------------------------------------------------------------------------------------------
+// -- one operation --
 
 function describeAnswers(operation) {
   const rows = Object.entries(operation.responses).map(([status, answer]) => {
@@ -281,7 +281,7 @@ function fill(op) {
   form.tell();
 }
 
-// -- the whole --------------------------------------------------------------------------------------------------------
+// -- the whole --
 
 function show(op, scroll) {
   op.section.open = true;
@@ -304,14 +304,14 @@ function lay() {
     const links = el("div", {}, el("h2", {}, el("a", { href: "#" + anchor }, topic.tag.name)));
     topic.group = el("section", { "aria-labelledby": anchor }, heading);
     for (const op of topic.operations) {
-      const { operation } = op;
+      const { operation } = op, summary = operation.summary.replaceAll("`", "");
       const verb = () => el("span", { class: "verb " + op.method }, op.method);
       op.section = el("details", { class: "op", id: operation.operationId, ontoggle: () => {
         if (!op.section.open) return;
         if (op.section.children.length === 1) fill(op);
         history.replaceState(null, "", "#" + operation.operationId);
-      } }, el("summary", {}, verb(), el("code", {}, op.path), el("span", { class: "text" }, plain(operation.summary)), operation.security.length ? "" : el("span", { class: "lock" }, "no credential")));
-      op.link = el("a", { href: "#" + operation.operationId, title: plain(operation.summary) }, verb(), el("span", {}, plain(operation.summary)));
+      } }, el("summary", {}, verb(), el("code", {}, op.path), el("span", { class: "text" }, summary), operation.security.length ? "" : el("span", { class: "lock" }, "no credential")));
+      op.link = el("a", { href: "#" + operation.operationId, title: summary }, verb(), el("span", {}, summary));
       op.text = [op.path, op.method, operation.operationId, operation.summary, operation.description, topic.tag.name].join(" ").toLowerCase();
       op.topic = topic;
       topic.group.append(op.section);
@@ -375,9 +375,6 @@ async function signIn(event) {
     byId("sign").close();
   } catch (error) { trouble.textContent = error.message; }
 }
-
-// Summaries are short enough to be read without the marks of code.
-function plain(text) { return text.replaceAll("`", ""); }
 
 function signOut() { token = ""; byId("who").textContent = "Sign in"; byId("sign-form").reset(); byId("sign").close(); }
 
