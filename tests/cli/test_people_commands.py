@@ -247,7 +247,7 @@ def test_doctor_tells_all_that_its_page_says(line):
     data = line.credentials.parent
     checks = {each["name"]: each for each in line.json("doctor", "--data", str(data))["checks"]}
     page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-    promised = page.partition("penstock doctor")[2].splitlines()[0].partition("#")[2]
+    promised = page.partition("penstock doctor --data")[2].splitlines()[0].partition("#")[2]
     assert set(promised.strip().split(", ")) <= checks.keys()
     assert all(each["ok"] for each in checks.values())
     assert "in use by process" in checks["file"]["detail"]

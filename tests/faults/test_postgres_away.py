@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from faults.conftest import loaded, tell
@@ -53,7 +54,8 @@ def test_a_postgres_that_crashes_under_load_is_503_and_then_all_goes_on(own, url
     asyncio.run(load.run(disturb, 400 if long else 60))
     assert load.caller.refused > 0, "nobody was told that the database is away"
     assert node.pid == pid
-    assert node.application().http.get(node.url + "/readyz").status_code == 200
+    # without logging in: that would leave a row in the journal that has no feed number yet
+    assert httpx.get(node.url + "/readyz", trust_env=False).status_code == 200
     node.stop()
     load.check_end()
     tell("PostgreSQL crashes", crashes=crashes, saw=load.told(), seconds=round(time.monotonic() - began, 1))

@@ -428,3 +428,4 @@ def _deliver(results: list[tuple[asyncio.Future[Any], Any, BaseException | None]
             future.set_result(result)
         else:
             future.set_exception(error)
+            future.exception()  # who is cancelled in this very moment will not ask, and that is no fault
