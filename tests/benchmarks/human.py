@@ -62,8 +62,8 @@ def server(url: str, users: int) -> Iterator[tuple[dict[str, Any], int]]:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
-            line = process.stdout.readline()
-            assert "ready" in line, line
+            # the server's own lines come first
+            assert any(line.startswith("ready ") for line in process.stdout), "it did not start"
             yield json.loads((Path(folder) / "credentials.json").read_text()), process.pid
         finally:
             process.send_signal(signal.SIGTERM)
